@@ -1,0 +1,98 @@
+# Everything that people and builds do here, by one word each.
+#
+#   make demo        two releases of a real model travel the whole path, on this machine
+#   make test        the tests
+#   make check       format, lint, types, imports, tests
+#   make pins        compile the requirement files again
+
+PYTHON ?= python3
+UV := .venv/bin/uv
+RUN := .venv/bin/python
+export UV_PYTHON_DOWNLOADS := never
+
+SHARED_SOURCES := $(shell find packhorse edge_runtime -name '*.py' -o -name '*.html' 2>/dev/null)
+MAGIKA := .cache/magika-0.6.1/.complete .cache/magika-1.0.1/.complete
+
+.PHONY: help setup demo test check format lint types imports pins clean system-packages
+.DEFAULT_GOAL := help
+
+help:
+	@sed -n 's/^#  *make /  make /p' Makefile
+
+setup: .venv/.complete .venv-gateway/.complete
+
+demo: setup $(MAGIKA)
+	@$(RUN) -m local_cloud.demo --cache .cache $(if $(ONCE),--once)
+
+test: setup $(MAGIKA) system-packages
+	@$(RUN) -m pytest -q $(ARGS)
+
+check: setup format lint types imports test
+
+format: .venv/.complete
+	@$(RUN) -m ruff format --check .
+
+lint: .venv/.complete
+	@$(RUN) -m ruff check .
+
+types: .venv/.complete
+	@$(RUN) -m mypy
+
+imports: .venv/.complete
+	@.venv/bin/lint-imports --no-cache
+
+# What some tests drive comes from Debian; elsewhere those tests are skipped, and say so.
+system-packages:
+	@sh tests/system_packages.sh
+
+NO_INDEX = { echo "make: the Python index did not answer and nothing is cached: the first run needs the network" >&2; rm -rf $(1); exit 1; }
+
+.venv/bin/uv: requirements/uv.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "make: Python 3.11 or newer is needed; say which with PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "make: the venv module is missing: apt-get install python3-venv" >&2; exit 1; }
+	@echo "make: setting up (once)"
+	@$(PYTHON) -m venv --clear .venv
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt \
+	  || $(call NO_INDEX,.venv)
+	@touch $@
+
+.venv/.complete: .venv/bin/uv requirements/dev.txt pyproject.toml
+	@VIRTUAL_ENV=.venv $(UV) pip sync --quiet --require-hashes requirements/dev.txt || $(call NO_INDEX,.venv/.complete)
+	@VIRTUAL_ENV=.venv $(UV) pip install --quiet --no-deps --no-build-isolation --offline --editable .
+	@touch $@
+
+# A gateway's environment is its own: only its requirement file, and our wheel.
+.venv-gateway/.installed: .venv/.complete requirements/gateway.txt
+	@$(UV) venv --quiet --clear --python .venv/bin/python .venv-gateway
+	@VIRTUAL_ENV=.venv-gateway $(UV) pip sync --quiet --require-hashes requirements/gateway.txt \
+	  || $(call NO_INDEX,.venv-gateway)
+	@touch $@
+
+.venv-gateway/.complete: .venv-gateway/.installed pyproject.toml $(SHARED_SOURCES)
+	@rm -rf .build/dist && $(UV) build --quiet --wheel --no-build-isolation --offline --python .venv/bin/python --out-dir .build/dist .
+	@VIRTUAL_ENV=.venv-gateway $(UV) pip install --quiet --no-deps --offline --reinstall .build/dist/*.whl
+	@touch $@
+
+.cache/magika-%/.complete: .venv/.complete requirements/magika-%.txt
+	@$(UV) pip install --quiet --python .venv/bin/python --no-deps --require-hashes --target $(@D) -r requirements/magika-$*.txt \
+	  || $(call NO_INDEX,$(@D))
+	@touch $@
+
+COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url
+CONSTRAINED = $(COMPILE) --constraints requirements/dev.txt pyproject.toml
+
+# One resolution for all, so that the cloud and the gateways run what the tests ran.
+pins: .venv/bin/uv
+	@$(COMPILE) pyproject.toml --extra gateway --extra functions --extra cli --extra local-cloud --group dev -o requirements/dev.txt
+	@$(CONSTRAINED) --extra functions -o requirements.txt
+	@$(CONSTRAINED) --extra gateway -o requirements/gateway.txt
+	@$(CONSTRAINED) --extra predict -o requirements/predict.txt
+	@$(CONSTRAINED) --extra cli -o requirements/cli.txt
+	@$(COMPILE) pyproject.toml --extra iot -o requirements/iot.txt
+	@echo uv | $(COMPILE) --constraints requirements/dev.txt - -o requirements/uv.txt
+	@for v in 0.6.1 1.0.1; do echo "magika==$$v" | $(COMPILE) --no-deps - -o requirements/magika-$$v.txt; done
+
+clean:
+	rm -rf .venv .venv-gateway .build .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,0 +1,1 @@
+"""The gateway, and the serving container on Vertex AI."""

@@ -1,0 +1,1 @@
+"""`make demo`: two real releases of a real model travel the whole path."""

@@ -1,0 +1,1 @@
+"""A small OCI registry that announces pushes as Artifact Registry does."""

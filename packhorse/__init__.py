@@ -1,0 +1,1 @@
+"""What the cloud and the gateways must agree on, byte for byte."""

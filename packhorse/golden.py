@@ -1,0 +1,310 @@
+"""Golden samples: inputs with the outputs that a release must give for them.
+
+They travel as an npz archive. Axis 0 of every array is the sample axis and
+stands where the model has its batch axis: sample i is `array[i:i+1]`. Nothing
+in the archive is believed before it is checked: no pickles, and a cap on what
+every member says that it holds and on what it really holds.
+
+Source: docs/protocol.md, 3 "Golden samples"
+"""
+
+import io
+import math
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import numpy as np
+from numpy.lib import format as npy
+
+from packhorse.errors import LimitExceededError, MalformedError
+from packhorse.manifest import TensorSpec, Tolerance
+
+GOLDEN_MAX_BYTES = 64 * 1024**2
+"""Unpacked. A gateway runs all of it before each switch: keep it small."""
+SAMPLES_MAX = 1024
+ARRAYS_MAX = 64
+DEFAULT_TOLERANCE = Tolerance(absolute=1e-4, relative=1e-3)
+"""Room for what processors and versions of ONNX Runtime differ by in fp32."""
+
+_PREFIXES = ("input.", "output.")
+_HEADER_MAX_BYTES = 10_000
+_STORED_AT = (1980, 1, 1, 0, 0, 0)
+_NUMPY = {
+    "BOOL": "bool",
+    "UINT8": "uint8",
+    "UINT16": "uint16",
+    "UINT32": "uint32",
+    "UINT64": "uint64",
+    "INT8": "int8",
+    "INT16": "int16",
+    "INT32": "int32",
+    "INT64": "int64",
+    "FP16": "float16",
+    "FP32": "float32",
+    "FP64": "float64",
+}
+
+Arrays = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenSamples:
+    """Inputs, and the outputs that belong to them.
+
+    Attributes:
+        inputs: Arrays by input name, each of shape (samples, ...).
+        outputs: Arrays by output name, each of shape (samples, ...).
+    """
+
+    inputs: Arrays
+    outputs: Arrays
+
+    def __post_init__(self) -> None:
+        """Refuse samples without inputs, outputs or a common count."""
+        if not self.inputs or not self.outputs:
+            raise MalformedError(
+                "golden samples need arrays named input.<name> and output.<name>"
+            )
+        arrays = {**self.inputs, **self.outputs}
+        counts = {a.shape[0] if a.ndim else 0 for a in arrays.values()}
+        if len(counts) != 1 or not 1 <= min(counts) <= SAMPLES_MAX:
+            raise MalformedError(
+                "every golden array must have the same number of samples on axis 0, "
+                f"1..{SAMPLES_MAX}; these have {sorted(counts)}"
+            )
+
+    @property
+    def count(self) -> int:
+        """Return how many samples there are."""
+        return int(next(iter(self.inputs.values())).shape[0])
+
+    def sample_inputs(self, index: int) -> dict[str, np.ndarray]:
+        """Return one sample's inputs, each of shape (1, ...)."""
+        return {name: a[index : index + 1] for name, a in self.inputs.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """How far outputs lie from the golden ones.
+
+    Attributes:
+        largest_difference: Largest absolute difference by output; infinite where
+            shapes differ or a value is not finite.
+        reason: Why they disagree, a sentence; empty when they agree.
+    """
+
+    largest_difference: Mapping[str, float]
+    reason: str = ""
+
+    @property
+    def agrees(self) -> bool:
+        """Say whether every output lies within its tolerance."""
+        return not self.reason
+
+
+def read_golden(
+    stream: BinaryIO, *, limit_bytes: int = GOLDEN_MAX_BYTES
+) -> GoldenSamples:
+    """Read golden samples from an npz archive.
+
+    Args:
+        stream: Read to its end, at most `limit_bytes` of it.
+        limit_bytes: Cap on the archive and on what it unpacks to, in bytes.
+
+    Raises:
+        LimitExceededError: It holds, or says that it holds, more.
+        MalformedError: It is no such archive, or holds pickled objects.
+    """
+    body = stream.read(limit_bytes + 1)
+    if len(body) > limit_bytes:
+        raise LimitExceededError(f"golden samples may be {limit_bytes} bytes long")
+    try:
+        with zipfile.ZipFile(io.BytesIO(body)) as archive:
+            arrays = _read_arrays(archive, limit_bytes)
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+        # zipfile raises the latter for methods, passwords and cut members.
+        raise MalformedError("golden samples must be an npz archive") from error
+    return GoldenSamples(
+        inputs=_with_prefix(arrays, "input."), outputs=_with_prefix(arrays, "output.")
+    )
+
+
+def write_golden(samples: GoldenSamples) -> bytes:
+    """Write golden samples as npz: stored, sorted, undated, so always the same."""
+    out = io.BytesIO()
+    arrays = {f"input.{name}": array for name, array in samples.inputs.items()}
+    arrays |= {f"output.{name}": array for name, array in samples.outputs.items()}
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
+        for name in sorted(arrays):
+            member = io.BytesIO()
+            array = np.ascontiguousarray(arrays[name])
+            npy.write_array(member, array, version=(1, 0), allow_pickle=False)
+            entry = zipfile.ZipInfo(f"{name}.npy", _STORED_AT)
+            entry.create_system = 3
+            archive.writestr(entry, member.getvalue())
+    return out.getvalue()
+
+
+def check_golden(
+    samples: GoldenSamples,
+    inputs: Sequence[TensorSpec],
+    outputs: Sequence[TensorSpec],
+) -> None:
+    """Refuse golden samples that are not of this model.
+
+    Raises:
+        MalformedError: A tensor is missing, unknown, or of another type or shape;
+            or a golden output is not finite.
+    """
+    _check_side("input", samples.inputs, inputs)
+    _check_side("output", samples.outputs, outputs)
+    for name, array in samples.outputs.items():
+        if not _is_finite(array):
+            raise MalformedError(
+                f"golden output {name!r} holds NaN or infinity; a model that answers "
+                "so on its own samples cannot be released"
+            )
+
+
+def compare_outputs(
+    expected: Arrays, got: Arrays, tolerances: Mapping[str, Tolerance]
+) -> Comparison:
+    """Compare outputs with the golden ones, each within its tolerance."""
+    differences: dict[str, float] = {}
+    reasons = []
+    for name, golden in expected.items():
+        tolerance = tolerances.get(name, DEFAULT_TOLERANCE)
+        difference, reason = _compare(name, golden, got.get(name), tolerance)
+        differences[name] = difference
+        if reason:
+            reasons.append(reason)
+    return Comparison(differences, "; ".join(reasons))
+
+
+def _compare(
+    name: str, golden: np.ndarray, got: np.ndarray | None, tolerance: Tolerance
+) -> tuple[float, str]:
+    if got is None:
+        return math.inf, f"output {name!r} is missing"
+    if got.shape != golden.shape:
+        return (
+            math.inf,
+            f"output {name!r} has the shape {got.shape}, expected {golden.shape}",
+        )
+    if not _is_finite(got):
+        return math.inf, f"output {name!r} is not finite (NaN or infinity)"
+    if golden.dtype.kind not in "fiu":
+        return _compare_exactly(name, golden, got)
+    difference = np.abs(got.astype(np.float64) - golden.astype(np.float64))
+    allowed = tolerance.absolute + tolerance.relative * np.abs(golden.astype(float))
+    largest = float(difference.max(initial=0.0))
+    if bool((difference <= allowed).all()):
+        return largest, ""
+    return largest, (
+        f"output {name!r} differs by {largest:.3g}, allowed are {tolerance.absolute:g} "
+        f"and {tolerance.relative:g} of the golden value"
+    )
+
+
+def _compare_exactly(
+    name: str, golden: np.ndarray, got: np.ndarray
+) -> tuple[float, str]:
+    if bool((golden == got).all()):
+        return 0.0, ""
+    return math.inf, f"output {name!r} is not the golden one"
+
+
+def _check_side(side: str, arrays: Arrays, specs: Sequence[TensorSpec]) -> None:
+    names = {spec.name for spec in specs}
+    if set(arrays) != names:
+        raise MalformedError(
+            f"golden {side}s must be those of the model, {sorted(names)}, "
+            f"not {sorted(arrays)}"
+        )
+    for spec in specs:
+        _check_array(side, arrays[spec.name], spec)
+
+
+def _check_array(side: str, array: np.ndarray, spec: TensorSpec) -> None:
+    expected = _NUMPY.get(spec.datatype)
+    if expected is None or array.dtype != np.dtype(expected):
+        raise MalformedError(
+            f"golden {side} {spec.name!r} must be {spec.datatype}, "
+            f"not {array.dtype.name}"
+        )
+    axes = spec.shape[1:]
+    fits = array.ndim == len(spec.shape) and all(
+        want in (-1, have) for want, have in zip(axes, array.shape[1:], strict=True)
+    )
+    if not fits:
+        raise MalformedError(
+            f"golden {side} {spec.name!r} must have the shape (samples, "
+            f"{', '.join('any' if a == -1 else str(a) for a in axes)}), "
+            f"not {array.shape}"
+        )
+
+
+def _read_arrays(archive: zipfile.ZipFile, limit_bytes: int) -> dict[str, np.ndarray]:
+    entries = archive.infolist()
+    if len(entries) > ARRAYS_MAX:
+        raise LimitExceededError(f"golden samples may hold {ARRAYS_MAX} arrays")
+    if sum(entry.file_size for entry in entries) > limit_bytes:
+        raise LimitExceededError(f"golden samples may unpack to {limit_bytes} bytes")
+    return {_array_name(entry): _read_array(archive, entry) for entry in entries}
+
+
+def _read_array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:
+    """Read one array, never more of it than its entry declares."""
+    with archive.open(entry) as member:
+        body = member.read(entry.file_size + 1)
+    if len(body) != entry.file_size:
+        raise MalformedError(f"golden array {entry.filename[:80]!r} has a false length")
+    stream = io.BytesIO(body)
+    try:
+        _check_header(stream, len(body))
+        stream.seek(0)
+        return npy.read_array(
+            stream, allow_pickle=False, max_header_size=_HEADER_MAX_BYTES
+        )
+    except (ValueError, TypeError, SyntaxError, OverflowError) as error:
+        raise MalformedError(
+            f"golden array {entry.filename[:80]!r} must be a plain npy array without "
+            "Python objects, as long as it says"
+        ) from error
+
+
+def _check_header(stream: BinaryIO, length_bytes: int) -> None:
+    """Refuse objects, and a shape that asks for other than what is there."""
+    version = npy.read_magic(stream)
+    if version == (1, 0):
+        header = npy.read_array_header_1_0(stream, max_header_size=_HEADER_MAX_BYTES)
+    else:
+        header = npy.read_array_header_2_0(stream, max_header_size=_HEADER_MAX_BYTES)
+    shape, _, dtype = header
+    declared = math.prod(shape) * dtype.itemsize
+    if dtype.hasobject or declared != length_bytes - stream.tell():
+        raise ValueError(declared)
+
+
+def _array_name(entry: zipfile.ZipInfo) -> str:
+    name = entry.filename.removesuffix(".npy")
+    if name == entry.filename or not name.startswith(_PREFIXES):
+        raise MalformedError(
+            "golden arrays are named input.<name> and output.<name>, "
+            f"not {entry.filename[:80]!r}"
+        )
+    return name
+
+
+def _with_prefix(arrays: Arrays, prefix: str) -> dict[str, np.ndarray]:
+    return {
+        name.removeprefix(prefix): array
+        for name, array in arrays.items()
+        if name.startswith(prefix)
+    }
+
+
+def _is_finite(array: np.ndarray) -> bool:
+    return array.dtype.kind != "f" or bool(np.isfinite(array).all())
