@@ -67,7 +67,10 @@ class BundleReader:
     def __init__(self, stream: BinaryIO, *, limit_bytes: int) -> None:
         """Read the manifest; `read_bundle` says what can be wrong."""
         self._stream = stream
-        self.manifest = decode_manifest(self._read_manifest())
+        body = self._read_manifest()
+        self.manifest = decode_manifest(body)
+        if encode_manifest(self.manifest) != body:
+            raise MalformedError("a bundle's manifest must be canonical JSON")
         length_bytes = bundle_length_bytes(self.manifest)
         if length_bytes > limit_bytes:
             raise LimitExceededError(

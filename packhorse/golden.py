@@ -10,7 +10,9 @@ Source: docs/protocol.md, 3 "Golden samples"
 
 import io
 import math
+import struct
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -45,6 +47,18 @@ _NUMPY = {
     "FP32": "float32",
     "FP64": "float64",
 }
+
+# What zipfile raises for an archive, a method, a password or a member that is broken.
+_NO_ARCHIVE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    NotImplementedError,
+    RuntimeError,
+    EOFError,
+    OSError,
+    ValueError,
+    struct.error,
+)
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -123,8 +137,7 @@ def read_golden(
     try:
         with zipfile.ZipFile(io.BytesIO(body)) as archive:
             arrays = _read_arrays(archive, limit_bytes)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
-        # zipfile raises the latter for methods, passwords and cut members.
+    except _NO_ARCHIVE as error:
         raise MalformedError("golden samples must be an npz archive") from error
     return GoldenSamples(
         inputs=_with_prefix(arrays, "input."), outputs=_with_prefix(arrays, "output.")

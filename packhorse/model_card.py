@@ -35,20 +35,23 @@ class ModelCard:
     description: str = ""
 
 
+def card_fields(card: ModelCard) -> dict[str, object]:
+    """Return the card as a JSON object."""
+    return {
+        "model": card.model,
+        "owner": card.owner,
+        "licence": card.licence,
+        "description": card.description,
+        "tolerances": {
+            name: {"absolute": t.absolute, "relative": t.relative}
+            for name, t in card.tolerances.items()
+        },
+    }
+
+
 def encode_card(card: ModelCard) -> bytes:
     """Write the card as canonical JSON, the bytes of the layer `CARD_FILE`."""
-    return encode_json(
-        {
-            "model": card.model,
-            "owner": card.owner,
-            "licence": card.licence,
-            "description": card.description,
-            "tolerances": {
-                name: {"absolute": t.absolute, "relative": t.relative}
-                for name, t in card.tolerances.items()
-            },
-        }
-    )
+    return encode_json(card_fields(card))
 
 
 def decode_card(body: bytes) -> ModelCard:

@@ -1,0 +1,136 @@
+"""Who runs what: shares are right, stable, and only ever admit more."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from packhorse.assignment import (
+    BundleRef,
+    Offer,
+    RolloutDocument,
+    assigned_offer,
+    bundle_target,
+    decode_rollout,
+    device_position,
+    encode_rollout,
+    rollout_target,
+)
+from packhorse.errors import MalformedError
+from packhorse.names import Release
+
+
+def offer(version):
+    release = Release("magika", version)
+    bundle = BundleRef(bundle_target(release, "fp32"), 100, "a" * 64)
+    return Offer(release, {"fp32": bundle})
+
+
+def document(**changes):
+    fields = {
+        "model": "magika",
+        "sequence": 3,
+        "stable": offer(1),
+        "candidate": offer(2),
+        "rollout_id": "magika@2#1",
+        "shares": {0: 10_000, 1: 2_500},
+        "withdrawn": (Release("magika", 9),),
+    }
+    return RolloutDocument(**fields | changes)
+
+
+def changed(**fields):
+    return json.dumps(json.loads(encode_rollout(document())) | fields).encode()
+
+
+def test_a_document_reads_back_the_same():
+    assert decode_rollout(encode_rollout(document())) == document()
+
+
+def test_a_model_without_any_release_has_a_document_too():
+    empty = RolloutDocument("magika", 0)
+    assert decode_rollout(encode_rollout(empty)) == empty
+    assert assigned_offer(empty, device="gw", ring=0) is None
+
+
+def test_targets_are_found_by_name():
+    assert bundle_target(Release("magika", 2), "fp32") == "bundles/magika/2/fp32.tar"
+    assert rollout_target("magika") == "rollouts/magika.json"
+
+
+def test_a_ring_that_is_open_gets_the_candidate_and_another_the_stable_one():
+    assert assigned_offer(document(), device="gw", ring=0) == offer(2)
+    assert assigned_offer(document(), device="gw", ring=7) == offer(1)
+
+
+def test_a_share_admits_its_part_of_many_devices():
+    position = [device_position("magika@2#1", f"gw-{i}") for i in range(100_000)]
+    for share in (100, 500, 2_500, 9_000):
+        admitted = sum(p < share for p in position) / len(position)
+        assert admitted == pytest.approx(share / 10_000, abs=0.004)
+
+
+@given(st.text("abc0-", min_size=1), st.integers(0, 10_000), st.integers(0, 10_000))
+def test_a_wider_share_keeps_everyone_who_was_in(device, one, other):
+    narrow, wide = sorted((one, other))
+    before = assigned_offer(document(shares={0: narrow}), device=device, ring=0)
+    after = assigned_offer(document(shares={0: wide}), device=device, ring=0)
+    assert before == offer(1) or after == offer(2)
+
+
+def test_each_rollout_has_its_own_first_devices():
+    first = [device_position("magika@2#1", f"gw-{i}") < 500 for i in range(2000)]
+    second = [device_position("magika@3#1", f"gw-{i}") < 500 for i in range(2000)]
+    assert first != second
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"stable": None, "candidate": None},
+        {"rollout_id": ""},
+        {"shares": {0: 10_001}},
+        {"withdrawn": (Release("magika", 2),)},
+        {"model": "other"},
+    ],
+    ids=["id alone", "no id", "share", "withdrawn", "model"],
+)
+def test_a_document_that_contradicts_itself_cannot_exist(changes):
+    with pytest.raises(MalformedError):
+        document(**changes)
+
+
+@pytest.mark.parametrize(
+    ("fields", "word"),
+    [
+        ({"surprise": 1}, "surprise"),
+        ({"shares": {"00": 1}}, "ring"),
+        ({"shares": {"0": 10_001}}, "10000"),
+        ({"withdrawn": [1]}, "magika@7"),
+        ({"kind": "runtime"}, "kind"),
+        ({"stable": {"release": "magika@1", "variants": {"X": {}}}}, "target"),
+    ],
+)
+def test_a_document_that_says_something_wrong_is_refused(fields, word):
+    with pytest.raises(MalformedError, match=word):
+        decode_rollout(changed(**fields))
+
+
+def test_an_offer_names_only_its_own_bundles():
+    with pytest.raises(MalformedError, match="names the bundle"):
+        Offer(Release("magika", 3), offer(2).variants)
+
+
+def test_a_variant_in_the_document_has_a_proper_name():
+    bundle = {"target": "x", "length_bytes": 1, "sha256": "a" * 64}
+    with pytest.raises(MalformedError, match="proper name"):
+        decode_rollout(
+            changed(stable={"release": "magika@1", "variants": {"../x": bundle}})
+        )
+
+
+@pytest.mark.parametrize(("length_bytes", "sha256"), [(0, "a" * 64), (1, "x")])
+def test_a_bundle_has_a_length_and_a_hash(length_bytes, sha256):
+    with pytest.raises(MalformedError):
+        BundleRef("bundles/magika/1/fp32.tar", length_bytes, sha256)
