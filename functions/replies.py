@@ -33,6 +33,7 @@ from functions.errors import (
     PreconditionMissingError,
     ReleaseRefusedError,
     ReportRefusedError,
+    RolloutError,
     StaleError,
     UnauthorisedError,
     UpstreamRefusedError,
@@ -62,6 +63,7 @@ _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (StaleError, 412),
     (ConflictError, 409),
     (ReleaseRefusedError, 409),
+    (RolloutError, 409),
     (ReportRefusedError, 409),
     (PreconditionMissingError, 428),
     (UpstreamUnavailableError, 503),
@@ -81,10 +83,15 @@ _PERMANENT = (
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What an HTTP function answers."""
+    """What an HTTP function answers.
+
+    Attributes:
+        body: Written as JSON; bytes go out as they are, under the content type
+            that `headers` name.
+    """
 
     status: int
-    body: Mapping[str, object] = field(default_factory=dict)
+    body: Mapping[str, object] | bytes = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -162,7 +169,7 @@ def as_event(
         def run() -> Reply:
             _verified_caller()
             message = decode_message(cloud_event)
-            note(message=message.id, attempt=message.delivery_attempt)
+            note(message=message.id, published_at=message.published_at.isoformat())
             function(message)
             return ALREADY_THERE
 
@@ -242,8 +249,9 @@ def _where(error: BaseException) -> list[str]:
 
 
 def _response(reply: Reply) -> flask.Response:
+    body = reply.body
     response = flask.Response(
-        json.dumps(reply.body, sort_keys=True) + "\n",
+        body if isinstance(body, bytes) else json.dumps(body, sort_keys=True) + "\n",
         status=reply.status,
         mimetype="application/json",
     )
@@ -263,4 +271,3 @@ def _log(event: str, *, status: int, **fields: object) -> None:
     line.update({name: value for name, value in fields.items() if value != ""})
     sys.stdout.write(json.dumps(line, default=str) + "\n")
     sys.stdout.flush()
-

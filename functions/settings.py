@@ -5,6 +5,7 @@ reads literally: `tests/functions/test_deploy_yaml.py` follows entry file,
 `wiring.py` and this module, and holds `deploy.yaml` to exactly those names.
 """
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ from functions.errors import SettingsError
 
 _DAY_S = 86_400
 _REPOSITORY = re.compile(r"[a-z0-9.-]+(:[0-9]+)?/[a-z0-9:.-]+/[a-z0-9._-]+")
+_ENDPOINT = re.compile(r"projects/[^/]+/locations/[^/]+/endpoints/[^/]+")
+_WORKFLOW = re.compile(r"projects/[^/]+/locations/[^/]+/workflows/[^/]+")
+_KEY_URI = re.compile(r"[a-z][a-z0-9]*:[^\s]{1,500}")
 _VARIANT = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 
 
@@ -47,6 +51,103 @@ class NoticeSettings:
     repository: str
     max_age_s: int
     variants: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ServingSettings:
+    """Where releases are served on Vertex AI, and by what.
+
+    Attributes:
+        api_url: Base URL of the regional API.
+        parent: `projects/P/locations/L`, which holds models and endpoints.
+        image: The serving container's image, in Artifact Registry.
+        machine_type: What one replica runs on.
+        min_replicas: Replicas that always run.
+        max_replicas: Replicas under load.
+        service_account: Whom the container acts as; empty for Vertex AI's own.
+    """
+
+    api_url: str
+    parent: str
+    image: str
+    machine_type: str
+    min_replicas: int
+    max_replicas: int
+    service_account: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEndpoints:
+    """Where a model is deployed: `projects/P/locations/L/endpoints/E`, twice.
+
+    Attributes:
+        candidate: Where a release stands alone while parity is proved.
+        serving: What callers reach.
+    """
+
+    candidate: str
+    serving: str
+
+
+@dataclass(frozen=True, slots=True)
+class GateSettings:
+    """What a ring must show before the next one opens; see `release/gate.py`."""
+
+    min_success_ratio: float
+    soak_s: float
+    patience_s: float
+    fleet_share: float
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerSettings:
+    """Where notices go.
+
+    Attributes:
+        url: mqtt:// or mqtts://; empty when there is no broker.
+        protocol: "5" or "3.1.1".
+        ca_file: Who vouches for the broker; empty for the system's.
+        cert_file: Our own certificate; empty for none.
+        key_file: Its key.
+    """
+
+    url: str
+    protocol: str
+    ca_file: str
+    cert_file: str
+    key_file: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowSettings:
+    """The workflow that deploys a release.
+
+    Attributes:
+        api_url: Base URL of the Workflow Executions API.
+        workflow: `projects/P/locations/L/workflows/release`.
+    """
+
+    api_url: str
+    workflow: str
+
+
+@dataclass(frozen=True, slots=True)
+class PredictSettings:
+    """What the prediction function answers for.
+
+    Attributes:
+        api_url: Base URL of the regional API.
+        endpoints: Model to the name of its serving endpoint.
+        pins: Model to the only release that should answer, `magika@2`.
+        is_pin_enforced: Whether an answer of another release is refused.
+        timeout_s: What upstream may take for one answer.
+    """
+
+    api_url: str
+    endpoints: Mapping[str, str]
+    pins: Mapping[str, str]
+    is_pin_enforced: bool
+    timeout_s: float
 
 
 def caller_settings(env: Mapping[str, str]) -> CallerSettings:
@@ -90,6 +191,14 @@ def notice_settings(env: Mapping[str, str]) -> NoticeSettings:
     )
 
 
+def stuck_after_s(env: Mapping[str, str]) -> int:
+    """Read how long a release may stand still before it is named, in seconds.
+
+    Longer than a message may be retried and a variant may take to package.
+    """
+    return integer(env, "STUCK_AFTER_S", 900, low=1)
+
+
 def model_repository(env: Mapping[str, str]) -> str:
     """Read `HOST/PROJECT/REPOSITORY`, as notices name it."""
     value = text(env, "MODEL_REPOSITORY")
@@ -108,6 +217,126 @@ def variants(env: Mapping[str, str]) -> tuple[str, ...]:
         if not _VARIANT.fullmatch(name):
             raise SettingsError(f"VARIANTS must be names like fp32; one is {name!r}")
     return names
+
+
+def vertex_url(env: Mapping[str, str]) -> str:
+    """Read the base URL of Vertex AI's regional API."""
+    region = text(env, "REGION")
+    return url(env, "VERTEX_ENDPOINT", f"https://{region}-aiplatform.googleapis.com")
+
+
+def serving_settings(env: Mapping[str, str]) -> ServingSettings:
+    """Read where and by what releases are served."""
+    project, region = text(env, "GOOGLE_CLOUD_PROJECT"), text(env, "REGION")
+    return ServingSettings(
+        api_url=vertex_url(env),
+        parent=f"projects/{project}/locations/{region}",
+        image=text(env, "SERVING_IMAGE"),
+        machine_type=text(env, "SERVING_MACHINE_TYPE", "n1-standard-2"),
+        min_replicas=integer(env, "SERVING_MIN_REPLICAS", 1, low=1),
+        max_replicas=integer(env, "SERVING_MAX_REPLICAS", 1, low=1),
+        service_account=optional(env, "SERVING_SERVICE_ACCOUNT"),
+    )
+
+
+def model_endpoints(env: Mapping[str, str]) -> Mapping[str, ModelEndpoints]:
+    """Read where each model is deployed."""
+    models = _objects(env, "MODEL_ENDPOINTS")
+    return {
+        model: ModelEndpoints(
+            candidate=_endpoint(named, "candidate"), serving=_endpoint(named, "serving")
+        )
+        for model, named in models.items()
+    }
+
+
+def gate_settings(env: Mapping[str, str]) -> GateSettings:
+    """Read what a ring must show before the next one opens."""
+    return GateSettings(
+        min_success_ratio=number(env, "MIN_SUCCESS_RATIO", 0.9),
+        soak_s=number(env, "RING_SOAK_S", float(_DAY_S)),
+        patience_s=number(env, "RING_PATIENCE_S", 7.0 * _DAY_S),
+        fleet_share=number(env, "FLEET_SHARE", 0.05),
+    )
+
+
+def broker_settings(env: Mapping[str, str]) -> BrokerSettings:
+    """Read where notices go."""
+    address = optional(env, "MQTT_URL")
+    if address and not address.startswith(("mqtt://", "mqtts://")):
+        raise SettingsError(f"MQTT_URL must be mqtt:// or mqtts://, not {address!r}")
+    protocol = text(env, "MQTT_PROTOCOL", "5")
+    if protocol not in {"5", "3.1.1"}:
+        raise SettingsError(f"MQTT_PROTOCOL must be 5 or 3.1.1, not {protocol!r}")
+    return BrokerSettings(
+        url=address,
+        protocol=protocol,
+        ca_file=optional(env, "MQTT_CA_FILE"),
+        cert_file=optional(env, "MQTT_CERT_FILE"),
+        key_file=optional(env, "MQTT_KEY_FILE"),
+    )
+
+
+def workflow_settings(env: Mapping[str, str]) -> WorkflowSettings:
+    """Read which workflow deploys a release."""
+    workflow = text(env, "RELEASE_WORKFLOW")
+    if not _WORKFLOW.fullmatch(workflow):
+        raise SettingsError(
+            "RELEASE_WORKFLOW must be projects/P/locations/L/workflows/W; "
+            f"it is {workflow!r}"
+        )
+    default = "https://workflowexecutions.googleapis.com"
+    return WorkflowSettings(url(env, "WORKFLOWS_ENDPOINT", default), workflow)
+
+
+def predict_settings(env: Mapping[str, str]) -> PredictSettings:
+    """Read what the prediction function answers for."""
+    models = _objects(env, "MODEL_ENDPOINTS")
+    pins = _objects(env, "MODEL_PIN") if optional(env, "MODEL_PIN") else {}
+    return PredictSettings(
+        api_url=vertex_url(env),
+        endpoints={name: _endpoint(named, "serving") for name, named in models.items()},
+        pins={model: str(release) for model, release in pins.items()},
+        is_pin_enforced=optional(env, "MODEL_PIN_ENFORCE") == "1",
+        # What a shared endpoint allows; gcp.md, 2.2.
+        timeout_s=number(env, "PREDICT_TIMEOUT_S", 60.0, low=0.1),
+    )
+
+
+def registry_url(env: Mapping[str, str]) -> str:
+    """Read where the registry answers: at the host that notices name."""
+    host = model_repository(env).partition("/")[0]
+    return url(env, "REGISTRY_ENDPOINT", f"https://{host}")
+
+
+def release_max_bytes(env: Mapping[str, str]) -> int:
+    """Read how long the files of one push may be together, in bytes.
+
+    They are staged twice and loaded once: the function's memory must be six
+    times as large.
+    """
+    return integer(env, "RELEASE_MAX_BYTES", 512 * 1024**2, low=1)
+
+
+def release_key_uris(env: Mapping[str, str]) -> Mapping[str, str]:
+    """Read the keys that vouch for bundles, by model, as URIs."""
+    uris = _objects(env, "RELEASE_KEY_URIS")
+    return {model: _key_uri(uri, "RELEASE_KEY_URIS") for model, uri in uris.items()}
+
+
+def rollouts_key_uri(env: Mapping[str, str]) -> str:
+    """Read the key that vouches for rollout documents, as a URI."""
+    return _key_uri(text(env, "ROLLOUTS_KEY_URI"), "ROLLOUTS_KEY_URI")
+
+
+def snapshot_key_uri(env: Mapping[str, str]) -> str:
+    """Read the key that signs the repository's snapshot, as a URI."""
+    return _key_uri(text(env, "SNAPSHOT_KEY_URI"), "SNAPSHOT_KEY_URI")
+
+
+def timestamp_key_uri(env: Mapping[str, str]) -> str:
+    """Read the key that signs the repository's timestamp, as a URI."""
+    return _key_uri(text(env, "TIMESTAMP_KEY_URI"), "TIMESTAMP_KEY_URI")
 
 
 # -- how one variable is read; every loader above and below uses only these --
@@ -169,3 +398,32 @@ def number(
             f"{name} must be a number of at least {low}; it is {value!r}"
         )
     return float(value)
+
+
+def _objects(env: Mapping[str, str], name: str) -> Mapping[str, object]:
+    try:
+        value = json.loads(text(env, name))
+    except ValueError as error:
+        raise SettingsError(f"{name} must be JSON: an object by model") from error
+    if not isinstance(value, dict) or not value:
+        raise SettingsError(f"{name} must be an object by model, and name one")
+    return value
+
+
+def _endpoint(named: object, which: str) -> str:
+    name = named.get(which) if isinstance(named, dict) else None
+    if not isinstance(name, str) or not _ENDPOINT.fullmatch(name):
+        raise SettingsError(
+            f"MODEL_ENDPOINTS must give each model a {which!r} endpoint as "
+            f"projects/P/locations/L/endpoints/E; one is {name!r}"
+        )
+    return name
+
+
+def _key_uri(uri: object, name: str) -> str:
+    if not isinstance(uri, str) or not _KEY_URI.fullmatch(uri):
+        # The value is not shown: a person may have pasted the key itself.
+        raise SettingsError(
+            f"{name} must name keys as file2:/PATH or gcpkms:projects/.../versions/1"
+        )
+    return uri

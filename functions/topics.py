@@ -18,7 +18,23 @@ ROLLOUTS = "rollouts"
 REPORTS = "reports"
 """Devices' reports: the signed envelopes, byte for byte as received."""
 
+SWEEP = "sweep"
+"""The scheduler's word to `sweep_ledger`; its body says nothing."""
+
+REFRESH = "refresh"
+"""The scheduler's word to `refresh_timestamp`; its body says nothing."""
+
 DEAD_LETTERS = "dead-letters"
 """What was delivered too often and never taken."""
 
-TOPICS = (GCR, PACKAGE, PACKAGED, ADVANCE, ROLLOUTS, REPORTS, DEAD_LETTERS)
+TOPICS = (
+    GCR,
+    PACKAGE,
+    PACKAGED,
+    ADVANCE,
+    ROLLOUTS,
+    REPORTS,
+    SWEEP,
+    REFRESH,
+    DEAD_LETTERS,
+)

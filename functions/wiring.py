@@ -6,14 +6,25 @@ inside the builder that needs them, so that a function pays for what it uses.
 
 import functools
 import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from functions import settings
 
 if TYPE_CHECKING:
+    from functions.adapters.device_keys import DeviceKeys
     from functions.adapters.identity import CallerCheck
     from functions.adapters.ledger import Ledger
+    from functions.adapters.mqtt import Broker
     from functions.adapters.pubsub import Publisher
+    from functions.adapters.raw_predict import RawPredict
+    from functions.adapters.registry import ModelRegistry
+    from functions.adapters.storage import ObjectStore
+    from functions.adapters.tuf_repository import TufRepository
+    from functions.adapters.vertex import Vertex
+    from functions.adapters.workflows import ReleaseWorkflow
+    from functions.release.gate import Gate
 
 
 @functools.cache
@@ -44,3 +55,160 @@ def publisher() -> "Publisher":
 def notices() -> settings.NoticeSettings:
     """Return which of the registry's notices concern us."""
     return settings.notice_settings(os.environ)
+
+
+@functools.cache
+def stuck_after_s() -> int:
+    """Return how long a release may stand still before it is named."""
+    return settings.stuck_after_s(os.environ)
+
+
+@functools.cache
+def device_store() -> "ObjectStore":
+    """Return the bucket of invitations and devices' keys."""
+    from google.cloud.storage import Client  # type: ignore[import-untyped]  # noqa: PLC0415 - lazy
+
+    from functions.adapters.storage import ObjectStore  # noqa: PLC0415 - lazy
+
+    return ObjectStore(settings.device_bucket(os.environ), client=Client())
+
+
+@functools.cache
+def bundle_bucket() -> str:
+    """Return the name of the bucket of metadata and bundles."""
+    return settings.bundle_bucket(os.environ)
+
+
+@functools.cache
+def bundle_store() -> "ObjectStore":
+    """Return the bucket of metadata and bundles, which gateways read."""
+    from google.cloud.storage import Client  # noqa: PLC0415 - lazy
+
+    from functions.adapters.storage import ObjectStore  # noqa: PLC0415 - lazy
+
+    return ObjectStore(bundle_bucket(), client=Client())
+
+
+@functools.cache
+def device_keys() -> "DeviceKeys":
+    """Return the registered keys of devices."""
+    from functions.adapters.device_keys import DeviceKeys  # noqa: PLC0415 - lazy
+
+    return DeviceKeys(device_store())
+
+
+@functools.cache
+def vertex() -> "Vertex":
+    """Return the Model Registry and the endpoints."""
+    from functions.adapters.vertex import Vertex  # noqa: PLC0415 - lazy
+
+    return Vertex(settings.serving_settings(os.environ))
+
+
+@functools.cache
+def raw_predict() -> "RawPredict":
+    """Return the prediction service."""
+    from functions.adapters.raw_predict import RawPredict  # noqa: PLC0415 - lazy
+
+    return RawPredict(settings.vertex_url(os.environ))
+
+
+@functools.cache
+def model_endpoints() -> Mapping[str, settings.ModelEndpoints]:
+    """Return where each model is deployed."""
+    return settings.model_endpoints(os.environ)
+
+
+@functools.cache
+def predictions() -> settings.PredictSettings:
+    """Return what the prediction function answers for."""
+    return settings.predict_settings(os.environ)
+
+
+@functools.cache
+def gate() -> "Gate":
+    """Return what a ring must show before the next one opens."""
+    from functions.release.gate import Gate  # noqa: PLC0415 - lazy
+
+    read = settings.gate_settings(os.environ)
+    return Gate(
+        min_success_ratio=read.min_success_ratio,
+        soak_s=read.soak_s,
+        patience_s=read.patience_s,
+        fleet_share=read.fleet_share,
+    )
+
+
+@functools.cache
+def broker() -> "Broker":
+    """Return the MQTT broker that wakes gateways up, or none."""
+    from functions.adapters.mqtt import Broker  # noqa: PLC0415 - lazy
+
+    return Broker(settings.broker_settings(os.environ))
+
+
+@functools.cache
+def release_workflow() -> "ReleaseWorkflow":
+    """Return the workflow that deploys a release."""
+    from functions.adapters.workflows import ReleaseWorkflow  # noqa: PLC0415 - lazy
+
+    return ReleaseWorkflow(settings.workflow_settings(os.environ))
+
+
+@functools.cache
+def model_repository() -> str:
+    """Return `HOST/PROJECT/REPOSITORY`, where models are pushed to."""
+    return settings.model_repository(os.environ)
+
+
+@functools.cache
+def release_max_bytes() -> int:
+    """Return how long the files of one push may be together, in bytes."""
+    return settings.release_max_bytes(os.environ)
+
+
+@functools.cache
+def registry() -> "ModelRegistry":
+    """Return the registry that models are pushed to."""
+    from functions.adapters.access_token import AccessToken  # noqa: PLC0415 - lazy
+    from functions.adapters.registry import ModelRegistry  # noqa: PLC0415 - lazy
+
+    endpoint = settings.registry_url(os.environ)
+    # A token is a secret: it goes over TLS, or not at all.
+    token = AccessToken() if endpoint.startswith("https://") else None
+    return ModelRegistry(model_repository(), endpoint=endpoint, access_token=token)
+
+
+@functools.cache
+def release_repository() -> "TufRepository":
+    """Return the signed repository, with the keys that vouch for bundles."""
+    from packhorse.trust_root import release_role  # noqa: PLC0415 - lazy
+
+    uris = settings.release_key_uris(os.environ)
+    return _repository({release_role(model): uri for model, uri in uris.items()})
+
+
+@functools.cache
+def rollout_repository() -> "TufRepository":
+    """Return the signed repository, with the key that vouches for rollouts."""
+    from packhorse.trust_root import ROLLOUTS  # noqa: PLC0415 - lazy
+
+    return _repository({ROLLOUTS: settings.rollouts_key_uri(os.environ)})
+
+
+@functools.cache
+def timestamp_repository() -> "TufRepository":
+    """Return the signed repository, with no key that vouches for anything."""
+    return _repository({})
+
+
+def _repository(key_uris: Mapping[str, str]) -> "TufRepository":
+    from functions.adapters.tuf_repository import TufRepository  # noqa: PLC0415 - lazy
+    from packhorse.trust_root import SNAPSHOT, TIMESTAMP  # noqa: PLC0415 - lazy
+
+    uris = {
+        **key_uris,
+        SNAPSHOT: settings.snapshot_key_uri(os.environ),
+        TIMESTAMP: settings.timestamp_key_uri(os.environ),
+    }
+    return TufRepository(bundle_store(), uris, now=lambda: datetime.now(UTC))

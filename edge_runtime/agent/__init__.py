@@ -1,0 +1,1 @@
+"""The update agent: one file per stage, and the pure state table."""

@@ -6,6 +6,7 @@ before it goes on; so whatever ends the agent between two stages, it goes on
 with the stage that was saved. Every stage can be run twice.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -81,7 +82,7 @@ _ENDS = {
     Event.DAMAGED: Step(Stage.PULL),
 }
 
-TABLE = {
+TABLE: Mapping[tuple[Stage, Event], Step] = {
     **_STARTS,
     **_SUCCESSES,
     **{(stage, event): step for stage in _RUNNING for event, step in _ENDS.items()},

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from edge_runtime import durable
 from edge_runtime.agent.machine import Stage
-from packhorse.assignment import BundleRef
+from packhorse.assignment import BundleRef, decode_bundle_ref, encode_bundle_ref
 from packhorse.errors import PackhorseError
 from packhorse.names import Release, parse_release
 from packhorse.strict_json import Fields, decode_json, encode_json
@@ -68,6 +68,7 @@ class Memory:
     Attributes:
         proven: Releases that served here, the latest last.
         serving: The release last known to serve, or None.
+        serving_rollout_id: The rollout that brought it, empty for a stable one.
         complaint: The last distrust reported, so that it is reported once.
     """
 
@@ -75,6 +76,7 @@ class Memory:
     refused: tuple[Refusal, ...] = ()
     proven: tuple[Release, ...] = ()
     serving: Release | None = None
+    serving_rollout_id: str = ""
     complaint: str = ""
 
     def refusal(self, release: Release, rollout_id: str) -> Refusal | None:
@@ -89,12 +91,15 @@ class Memory:
         kept = tuple(r for r in self.refused if r.release != refusal.release)
         return replace(self, refused=(*kept, refusal)[-REFUSED_MAX:])
 
-    def with_serving(self, release: Release | None) -> "Memory":
+    def with_serving(self, release: Release, rollout_id: str = "") -> "Memory":
         """Return a memory in which `release` serves and has proved itself."""
-        if release is None:
-            return replace(self, serving=None)
         kept = tuple(r for r in self.proven if r != release)
-        return replace(self, serving=release, proven=(*kept, release)[-PROVEN_MAX:])
+        return replace(
+            self,
+            serving=release,
+            serving_rollout_id=rollout_id,
+            proven=(*kept, release)[-PROVEN_MAX:],
+        )
 
     def without_proof(self, release: Release) -> "Memory":
         """Return a memory in which `release` has to be tried before it serves."""
@@ -138,6 +143,7 @@ def encode_memory(memory: Memory) -> bytes:
             ],
             "proven": [str(release) for release in memory.proven],
             "serving": str(memory.serving) if memory.serving else None,
+            "serving_rollout_id": memory.serving_rollout_id,
             "complaint": memory.complaint[:REASON_MAX],
         }
     )
@@ -149,9 +155,7 @@ def decode_memory(body: bytes) -> Memory:
     Raises:
         MalformedError: It is something else.
     """
-    document = decode_json(
-        body, what="agent's memory", limit_bytes=MEMORY_MAX_BYTES
-    )
+    document = decode_json(body, what="agent's memory", limit_bytes=MEMORY_MAX_BYTES)
     fields = Fields(document, "the agent's memory")
     fields.integer("format", low=_FORMAT, high=_FORMAT)
     serving = fields.optional("serving")
@@ -161,6 +165,7 @@ def decode_memory(body: bytes) -> Memory:
         refused=tuple(_decode_refusal(r) for r in fields.sequence("refused")),
         proven=tuple(parse_release(str(r)) for r in fields.sequence("proven")),
         serving=None if serving is None else parse_release(str(serving)),
+        serving_rollout_id=fields.text("serving_rollout_id"),
         complaint=fields.text("complaint"),
     )
     fields.done()
@@ -173,9 +178,7 @@ def _encode_deployment(deployment: Deployment | None) -> Mapping[str, object] | 
     return {
         "release": str(deployment.release),
         "variant": deployment.variant,
-        "target": deployment.bundle.target,
-        "length_bytes": deployment.bundle.length_bytes,
-        "sha256": deployment.bundle.sha256,
+        "bundle": encode_bundle_ref(deployment.bundle),
         "rollout_id": deployment.rollout_id,
         "stage": deployment.stage.value,
         "valid_until": deployment.valid_until.timestamp(),
@@ -188,11 +191,7 @@ def _decode_deployment(value: object) -> Deployment:
     deployment = Deployment(
         release=parse_release(fields.text("release")),
         variant=fields.text("variant"),
-        bundle=BundleRef(
-            target=fields.text("target"),
-            length_bytes=fields.integer("length_bytes"),
-            sha256=fields.text("sha256"),
-        ),
+        bundle=decode_bundle_ref(fields.take("bundle")),
         rollout_id=fields.text("rollout_id"),
         stage=Stage(fields.text("stage")),
         valid_until=datetime.fromtimestamp(fields.number("valid_until"), UTC),

@@ -8,7 +8,7 @@ outbox, or the caller's own message comes back.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from google.cloud import pubsub_v1
+from google.cloud import pubsub_v1  # type: ignore[import-untyped]  # it ships none
 
 from functions.adapters.calls import upstream
 

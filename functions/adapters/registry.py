@@ -8,6 +8,7 @@ request that lies beneath oras's retries.
 Source: OCI distribution-spec 1.1, "Pulling manifests" and "Pulling blobs"
 """
 
+import functools
 import hashlib
 import re
 from collections.abc import Callable, Iterator
@@ -17,13 +18,17 @@ from urllib.parse import urlsplit
 
 import requests
 from oras.provider import Registry  # type: ignore[import-untyped]  # it ships none
-from requests.adapters import HTTPAdapter
 
 from functions.adapters.byte_stream import open_stream
 from functions.adapters.calls import refusal, upstream
-from functions.errors import ReleaseRefusedError, UpstreamUnavailableError
+from functions.errors import ReleaseRefusedError, UpstreamRefusedError
 from packhorse.errors import MalformedError, UntrustedError
-from packhorse.model_card import CARD_MAX_BYTES, decode_card, encode_card
+from packhorse.model_card import (
+    CARD_MAX_BYTES,
+    ModelCard,
+    card_fields,
+    decode_card,
+)
 from packhorse.names import SHA256
 from packhorse.pushed_model import (
     OCI_MANIFEST_TYPE,
@@ -33,7 +38,6 @@ from packhorse.pushed_model import (
     Role,
     decode_pushed_manifest,
 )
-from packhorse.strict_json import decode_json
 
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 30.0
@@ -89,12 +93,14 @@ class ModelRegistry:
         model = image.removeprefix(self._prefix)
         card_layer = next(layer for layer in layers if layer.role is Role.CARD)
         card = self._read_card(image, card_layer)
-        if {release.model, card["model"]} != {model}:
+        if {release.model, card.model} != {model}:
             raise MalformedError(
                 f"what is pushed to {model} must say so in its manifest and its card; "
-                f"they say {release.model} and {card['model']}"
+                f"they say {release.model} and {card.model}"
             )
-        return PushedModel(release.model, release.version, digest, card, layers)
+        return PushedModel(
+            release.model, release.version, digest, card_fields(card), layers
+        )
 
     def open_layer(self, image: str, layer: Layer) -> BinaryIO:
         """Return a layer as a stream, checked while it is read.
@@ -116,18 +122,13 @@ class ModelRegistry:
             raise UntrustedError(f"the manifest that came is not {digest}")
         return body
 
-    def _read_card(self, image: str, layer: Layer) -> dict[str, object]:
+    def _read_card(self, image: str, layer: Layer) -> ModelCard:
         if layer.length_bytes > CARD_MAX_BYTES:
             raise MalformedError(
                 f"a model card may have {CARD_MAX_BYTES} bytes, "
                 f"this one says it has {layer.length_bytes}"
             )
-        body = b"".join(self._verified(image, layer))
-        card = decode_json(
-            encode_card(decode_card(body)), what="card", limit_bytes=2 * CARD_MAX_BYTES
-        )
-        assert isinstance(card, dict)  # noqa: S101 - encode_card writes an object
-        return card
+        return decode_card(b"".join(self._verified(image, layer)))
 
     def _verified(self, image: str, layer: Layer) -> Iterator[bytes]:
         what = f"layer {layer.name}"
@@ -161,15 +162,16 @@ class ModelRegistry:
         # Beneath the decorator that retries for two minutes, and that turns a
         # status into an error without one.
         request = Registry.do_request.__wrapped__
+        headers = {"Accept": accept, "Accept-Encoding": "identity"}
         url = f"{client.prefix}://{self._host}{path}"
         with upstream(_NAME):
             try:
                 response: requests.Response = request(
-                    client, url, "GET", headers={"Accept": accept}, stream=True
+                    client, url, "GET", headers=headers, stream=True
                 )
             except ValueError as error:
                 # oras's word for a 401 that no credential of ours answers.
-                raise UpstreamUnavailableError(f"{_NAME} let us not in") from error
+                raise UpstreamRefusedError(f"{_NAME} does not let us in") from error
         if response.status_code == _OK:
             return response
         response.close()
@@ -180,22 +182,12 @@ class ModelRegistry:
     def _client(self) -> Registry:
         """Return a client of its own for each request: tokens in it grow old."""
         client = Registry(self._host, insecure=self._is_insecure)
-        client.session.trust_env = False
-        for scheme in ("http://", "https://"):
-            client.session.mount(scheme, _Patient())
+        client.session.request = functools.partial(
+            client.session.request, timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S)
+        )
         if self._access_token is not None:
             client.auth.set_basic_auth(_USER, self._access_token())
         return client
-
-
-class _Patient(HTTPAdapter):
-    """Requests' seam for a default timeout, which a session does not have."""
-
-    def send(  # type: ignore[override]  # the rest is passed on as it comes
-        self, request: requests.PreparedRequest, **options: object
-    ) -> requests.Response:
-        options["timeout"] = (CONNECT_TIMEOUT_S, READ_TIMEOUT_S)
-        return super().send(request, **options)  # type: ignore[arg-type]  # as above
 
 
 def _limited(

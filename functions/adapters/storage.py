@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from google.api_core import exceptions as google_errors
-from google.cloud import storage  # type: ignore[import-untyped]  # Google ships none
+from google.cloud.storage import Blob, Client  # type: ignore[import-untyped]  # no types
 
 from functions.adapters.byte_stream import open_stream
 from functions.adapters.calls import upstream
@@ -31,7 +31,7 @@ _ABSENT = 0
 class ObjectStore:
     """One bucket."""
 
-    def __init__(self, bucket: str, *, client: storage.Client) -> None:
+    def __init__(self, bucket: str, *, client: Client) -> None:
         """Work on `bucket` through `client`, which finds its own credentials."""
         self._bucket = client.bucket(bucket)
 
@@ -94,6 +94,9 @@ class ObjectStore:
         Raises:
             UpstreamUnavailableError: Not stored now; safe to call again.
         """
+        if length_bytes > CHUNK_BYTES and self._find(name) is not None:
+            # One question saves sending it all to be told so at the end.
+            return False
         blob = self._bucket.blob(name, chunk_size=CHUNK_BYTES)
         blob.content_type = content_type
         blob.cache_control = cache_control
@@ -115,11 +118,11 @@ class ObjectStore:
         blob.cache_control = "no-store"
         return self._upload(blob, body, len(body), generation)
 
-    def _find(self, name: str) -> storage.Blob | None:
+    def _find(self, name: str) -> Blob | None:
         with upstream(_NAME):
             return self._bucket.get_blob(name, timeout=TIMEOUT_S, retry=None)
 
-    def _download(self, blob: storage.Blob, limit_bytes: int) -> bytes | None:
+    def _download(self, blob: Blob, limit_bytes: int) -> bytes | None:
         with upstream(_NAME):
             try:
                 # `end` is the last byte asked for: one more than is allowed.
@@ -138,7 +141,7 @@ class ObjectStore:
 
     def _upload(
         self,
-        blob: storage.Blob,
+        blob: Blob,
         body: BinaryIO | bytes,
         length_bytes: int,
         generation: int,
@@ -158,7 +161,7 @@ class ObjectStore:
         return True
 
 
-def _pieces(blob: storage.Blob) -> Iterator[bytes]:
+def _pieces(blob: Blob) -> Iterator[bytes]:
     """Yield the content of the generation that `blob` names."""
     for start in range(0, int(blob.size), CHUNK_BYTES):
         with upstream(_NAME):

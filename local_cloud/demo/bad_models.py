@@ -30,7 +30,7 @@ def nan_on_first_byte(model: bytes, *, input_: str, output: str, byte: int) -> b
     """
     changed = onnx.load_from_string(model)
     graph = changed.graph
-    constants = {
+    constants: dict[str, np.ndarray] = {
         "bad_start": np.array([0], dtype=np.int64),
         "bad_end": np.array([1], dtype=np.int64),
         "bad_axis": np.array([1], dtype=np.int64),

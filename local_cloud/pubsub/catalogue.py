@@ -5,7 +5,6 @@ Every function works inside of the transaction that its caller holds.
 
 import sqlite3
 
-from google.protobuf.message import Message
 from google.pubsub_v1 import types
 
 from local_cloud.pubsub import names
@@ -24,17 +23,18 @@ def add_topic(connection: sqlite3.Connection, topic: types.Topic) -> None:
     )
 
 
-def topic(connection: sqlite3.Connection, name: str) -> types.Topic:
+def get_topic(connection: sqlite3.Connection, name: str) -> types.Topic:
     """Return the topic of this name."""
     body = _body(connection, "topics", names.check_topic(name))
     if body is None:
         raise NotFoundError(f"there is no topic {name}")
-    return types.Topic.deserialize(body)
+    found: types.Topic = types.Topic.deserialize(body)
+    return found
 
 
 def remove_topic(connection: sqlite3.Connection, name: str) -> None:
     """Delete a topic; its subscriptions stay, with what they hold, cut off from it."""
-    topic(connection, name)
+    get_topic(connection, name)
     for subscription in subscriptions_of(connection, name):
         subscription.topic = names.DELETED_TOPIC
         save_subscription(connection, subscription)
@@ -45,42 +45,57 @@ def list_topics(
     connection: sqlite3.Connection, project: str, *, after: str, limit: int
 ) -> list[types.Topic]:
     """Return a project's topics by name, from the one behind `after` on."""
-    rows = _page(connection, "topics", f"{names.check_project(project)}/topics/", after, limit)
+    rows = _page(
+        connection, "topics", f"{names.check_project(project)}/topics/", after, limit
+    )
     return [types.Topic.deserialize(body) for (body,) in rows]
 
 
-def add_subscription(connection: sqlite3.Connection, subscription: types.Subscription) -> None:
+def add_subscription(
+    connection: sqlite3.Connection, subscription: types.Subscription
+) -> None:
     """Keep a new subscription to a topic that is there."""
-    topic(connection, subscription.topic)
+    get_topic(connection, subscription.topic)
     if subscription.dead_letter_policy.dead_letter_topic:
-        topic(connection, subscription.dead_letter_policy.dead_letter_topic)
+        get_topic(connection, subscription.dead_letter_policy.dead_letter_topic)
     if _body(connection, "subscriptions", subscription.name) is not None:
         raise TakenError(f"subscription {subscription.name} exists already")
     connection.execute(
         "INSERT INTO subscriptions (name, topic, body) VALUES (?, ?, ?)",
-        (subscription.name, subscription.topic, types.Subscription.serialize(subscription)),
+        (
+            subscription.name,
+            subscription.topic,
+            types.Subscription.serialize(subscription),
+        ),
     )
 
 
-def subscription(connection: sqlite3.Connection, name: str) -> types.Subscription:
+def get_subscription(connection: sqlite3.Connection, name: str) -> types.Subscription:
     """Return the subscription of this name."""
     body = _body(connection, "subscriptions", names.check_subscription(name))
     if body is None:
         raise NotFoundError(f"there is no subscription {name}")
-    return types.Subscription.deserialize(body)
+    found: types.Subscription = types.Subscription.deserialize(body)
+    return found
 
 
-def save_subscription(connection: sqlite3.Connection, subscription: types.Subscription) -> None:
+def save_subscription(
+    connection: sqlite3.Connection, subscription: types.Subscription
+) -> None:
     """Replace a subscription that is there."""
     connection.execute(
         "UPDATE subscriptions SET topic = ?, body = ? WHERE name = ?",
-        (subscription.topic, types.Subscription.serialize(subscription), subscription.name),
+        (
+            subscription.topic,
+            types.Subscription.serialize(subscription),
+            subscription.name,
+        ),
     )
 
 
 def remove_subscription(connection: sqlite3.Connection, name: str) -> None:
     """Delete a subscription and what it holds."""
-    subscription(connection, name)
+    get_subscription(connection, name)
     connection.execute("DELETE FROM subscriptions WHERE name = ?", (name,))
     connection.execute("DELETE FROM deliveries WHERE subscription = ?", (name,))
     connection.execute(
@@ -104,7 +119,9 @@ def all_subscriptions(connection: sqlite3.Connection) -> list[types.Subscription
     return [types.Subscription.deserialize(body) for (body,) in rows.fetchall()]
 
 
-def subscriptions_of(connection: sqlite3.Connection, topic_name: str) -> list[types.Subscription]:
+def subscriptions_of(
+    connection: sqlite3.Connection, topic_name: str
+) -> list[types.Subscription]:
     """Return a topic's subscriptions by name."""
     rows = connection.execute(
         "SELECT body FROM subscriptions WHERE topic = ? ORDER BY name", (topic_name,)

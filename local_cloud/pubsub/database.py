@@ -24,7 +24,7 @@ CREATE TABLE IF NOT EXISTS subscriptions (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS subscriptions_by_topic ON subscriptions (topic);
 CREATE TABLE IF NOT EXISTS messages (
-    id INTEGER PRIMARY KEY,
+    id INTEGER PRIMARY KEY AUTOINCREMENT,   -- never given twice
     published_at REAL NOT NULL,
     body BLOB NOT NULL              -- google.pubsub.v1.PubsubMessage
 );
@@ -34,11 +34,12 @@ CREATE TABLE IF NOT EXISTS deliveries (
     ordering_key TEXT NOT NULL,     -- '' where the subscription does not order
     attempts INTEGER NOT NULL,      -- deliveries begun
     leased INTEGER NOT NULL,        -- 1 while a subscriber has it
-    due_at REAL NOT NULL,           -- leased: when the lease ends; else: when it may be delivered
+    due_at REAL NOT NULL,           -- when the lease ends, or when it may be delivered
     PRIMARY KEY (subscription, message_id)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS deliveries_due ON deliveries (subscription, leased, due_at);
-CREATE INDEX IF NOT EXISTS deliveries_by_key ON deliveries (subscription, ordering_key, message_id);
+CREATE INDEX IF NOT EXISTS deliveries_by_key
+    ON deliveries (subscription, ordering_key, message_id);
 CREATE INDEX IF NOT EXISTS deliveries_of_message ON deliveries (message_id);
 """
 
@@ -59,7 +60,9 @@ class Database:
         self._lock = threading.RLock()
         self.changed = threading.Condition(self._lock)
         # Transactions are begun by hand; the lock stands in for the thread check.
-        self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._connection = sqlite3.connect(
+            path, isolation_level=None, check_same_thread=False
+        )
         self._connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.executescript(_SCHEMA)
@@ -68,7 +71,9 @@ class Database:
     def write(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
         """Hold one transaction; on the disk when it ends, if `durable`."""
         with self._lock:
-            self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+            self._connection.execute(
+                f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}"
+            )
             self._connection.execute("BEGIN IMMEDIATE")
             before = self._connection.total_changes
             try:

@@ -1,6 +1,6 @@
 """Subscription filters: which messages, by their attributes, are delivered.
 
-    expression  = term { "AND" term } | term { "OR" term }     (never both without parentheses)
+    expression  = term { "AND" term } | term { "OR" term }     never both mixed
     term        = [ "NOT" | "-" ] ( "(" expression ")" | has | comparison | prefix )
     has         = "attributes:" key
     comparison  = "attributes." key ( "=" | "!=" ) string
@@ -58,7 +58,8 @@ def parse_filter(text: str) -> Predicate:
     """
     if len(text.encode()) > FILTER_MAX_BYTES:
         raise InvalidArgumentError(
-            f"a filter has at most {FILTER_MAX_BYTES} bytes, this one {len(text.encode())}"
+            f"expected a filter of at most {FILTER_MAX_BYTES} bytes,"
+            f" got {len(text.encode())}"
         )
     if not text.strip():
         return lambda _attributes: True
@@ -75,7 +76,9 @@ def _split(text: str) -> list[_Token]:
     while at < len(rest):
         match = _TOKENS.match(rest, at)
         if match is None:
-            raise InvalidArgumentError(f"filter {text!r} holds what is no filter: {rest[at:]!r}")
+            raise InvalidArgumentError(
+                f"filter {text!r} holds what is no filter: {rest[at:]!r}"
+            )
         tokens.append(_Token(str(match.lastgroup), match.group(str(match.lastgroup))))
         at = match.end()
     return [*tokens, _END]
@@ -98,7 +101,8 @@ class _Parser:
         while self._peek().text in {"AND", "OR"}:
             if self._next().text != operator:
                 raise InvalidArgumentError(
-                    f"filter {self._text!r} mixes AND and OR: put parentheses around one of them"
+                    f"filter {self._text!r} mixes AND and OR:"
+                    " put parentheses around one of them"
                 )
             terms.append(self._term())
         join = all if operator == "AND" else any
@@ -149,7 +153,9 @@ class _Parser:
         key = self._key()
         sign = self._next().text
         if sign not in {"=", "!="}:
-            raise InvalidArgumentError(f"filter {self._text!r}: expected = or !=, got {sign!r}")
+            raise InvalidArgumentError(
+                f"filter {self._text!r}: expected = or !=, got {sign!r}"
+            )
         value = self._string()
         if sign == "=":
             return lambda attributes: attributes.get(key) == value
@@ -163,10 +169,16 @@ class _Parser:
         self._expect(",", "a comma")
         value = self._string()
         self._expect(")", "a closing parenthesis")
-        return lambda attributes: key in attributes and attributes[key].startswith(value)
+        return lambda attributes: (
+            key in attributes and attributes[key].startswith(value)
+        )
 
     def _key(self) -> str:
-        return self._string() if self._peek().kind == "string" else self.expect_kind("word", "a key")
+        return (
+            self._string()
+            if self._peek().kind == "string"
+            else self.expect_kind("word", "a key")
+        )
 
     def _string(self) -> str:
         literal = self.expect_kind("string", "a string in double quotes")

@@ -15,7 +15,10 @@ _PROJECT = r"[a-z0-9][a-z0-9.:-]{0,62}"
 _TOPIC = re.compile(rf"projects/{_PROJECT}/topics/{_ID}")
 _SUBSCRIPTION = re.compile(rf"projects/{_PROJECT}/subscriptions/{_ID}")
 _PARENT = re.compile(rf"projects/{_PROJECT}")
-_RULES = "an id starts with a letter, has 3 to 255 of [A-Za-z0-9._~+%-], and never starts with goog"
+_RULES = (
+    "an id starts with a letter, has 3 to 255 of [A-Za-z0-9._~+%-],"
+    " and never starts with goog"
+)
 
 
 def check_topic(name: str) -> str:

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.pubsub_v1 import types
@@ -72,7 +71,9 @@ def check_new_subscription(subscription: types.Subscription) -> None:
     names.check_subscription(subscription.name)
     names.check_topic(subscription.topic)
     _refuse_others(subscription, _SUBSCRIPTION_FIELDS)
-    subscription.ack_deadline_seconds = subscription.ack_deadline_seconds or DEFAULT_ACK_DEADLINE_S
+    subscription.ack_deadline_seconds = (
+        subscription.ack_deadline_seconds or DEFAULT_ACK_DEADLINE_S
+    )
     check_deadline(subscription.ack_deadline_seconds)
     parse_filter(subscription.filter)
     check_push_config(subscription.push_config)
@@ -94,19 +95,25 @@ def check_push_config(config: types.PushConfig) -> None:
     url = urlsplit(config.push_endpoint)
     if url.scheme not in {"http", "https"} or not url.hostname:
         raise InvalidArgumentError(
-            f"push_endpoint: expected http(s)://HOST/..., got {config.push_endpoint[:300]!r}"
+            "push_endpoint: expected http(s)://HOST/...,"
+            f" got {config.push_endpoint[:300]!r}"
         )
     if config.attributes.get("x-goog-version", "v1") != "v1":
-        raise UnknownFeatureError("push_config.attributes: this stand-in pushes x-goog-version v1")
+        raise UnknownFeatureError(
+            "push_config.attributes: this stand-in pushes x-goog-version v1"
+        )
     if "oidc_token" in config and not config.oidc_token.service_account_email:
-        raise InvalidArgumentError("push_config.oidc_token: service_account_email is missing")
+        raise InvalidArgumentError(
+            "push_config.oidc_token: service_account_email is missing"
+        )
 
 
 def check_messages(messages: Sequence[types.PubsubMessage]) -> None:
     """Refuse a publish request that breaks one of Google's limits."""
     if not 1 <= len(messages) <= PUBLISH_MAX_MESSAGES:
         raise InvalidArgumentError(
-            f"expected 1 to {PUBLISH_MAX_MESSAGES} messages in a request, got {len(messages)}"
+            f"expected 1 to {PUBLISH_MAX_MESSAGES} messages in a request,"
+            f" got {len(messages)}"
         )
     size = sum(types.PubsubMessage.pb(message).ByteSize() for message in messages)
     if size > PUBLISH_MAX_BYTES:
@@ -133,7 +140,10 @@ def max_attempts(subscription: types.Subscription) -> int | None:
     """Return after how many failed attempts a message is a dead letter, if ever."""
     if "dead_letter_policy" not in subscription:
         return None
-    return subscription.dead_letter_policy.max_delivery_attempts or DEFAULT_DELIVERY_ATTEMPTS
+    return (
+        subscription.dead_letter_policy.max_delivery_attempts
+        or DEFAULT_DELIVERY_ATTEMPTS
+    )
 
 
 def retention_s(subscription: types.Subscription) -> float:
@@ -146,20 +156,24 @@ def _check_message(message: types.PubsubMessage) -> None:
         raise InvalidArgumentError("a message needs data or at least one attribute")
     if len(message.attributes) > ATTRIBUTES_MAX:
         raise InvalidArgumentError(
-            f"expected at most {ATTRIBUTES_MAX} attributes, got {len(message.attributes)}"
+            f"expected at most {ATTRIBUTES_MAX} attributes,"
+            f" got {len(message.attributes)}"
         )
     _check_texts(message.attributes.keys(), KEY_MAX_BYTES, "attribute key")
     _check_texts(message.attributes.values(), VALUE_MAX_BYTES, "attribute value")
     _check_texts([message.ordering_key], ORDERING_KEY_MAX_BYTES, "ordering key")
     if any(not key or key.startswith("goog") for key in message.attributes):
-        raise InvalidArgumentError("attribute keys are not empty and do not start with goog")
+        raise InvalidArgumentError(
+            "attribute keys are not empty and do not start with goog"
+        )
 
 
 def _check_texts(texts: Iterable[str], limit_bytes: int, what: str) -> None:
     for text in texts:
         if len(text.encode()) > limit_bytes:
             raise InvalidArgumentError(
-                f"{what}: expected at most {limit_bytes} bytes, got {len(text.encode())}"
+                f"{what}: expected at most {limit_bytes} bytes,"
+                f" got {len(text.encode())}"
             )
 
 
@@ -168,16 +182,20 @@ def _check_dead_letter_policy(subscription: types.Subscription) -> None:
         return
     policy = subscription.dead_letter_policy
     names.check_topic(policy.dead_letter_topic)
-    policy.max_delivery_attempts = policy.max_delivery_attempts or DEFAULT_DELIVERY_ATTEMPTS
-    _check_range(policy.max_delivery_attempts, DELIVERY_ATTEMPTS, "max_delivery_attempts")
+    policy.max_delivery_attempts = (
+        policy.max_delivery_attempts or DEFAULT_DELIVERY_ATTEMPTS
+    )
+    _check_range(
+        policy.max_delivery_attempts, DELIVERY_ATTEMPTS, "max_delivery_attempts"
+    )
 
 
 def _check_retry_policy(subscription: types.Subscription) -> None:
     shortest, longest = _backoffs_s(subscription)
     if not 0 <= shortest <= longest <= BACKOFF_MAX_S:
         raise InvalidArgumentError(
-            f"retry_policy: expected 0 <= minimum_backoff <= maximum_backoff <= {BACKOFF_MAX_S:g} s, "
-            f"got {shortest:g} and {longest:g}"
+            "retry_policy: expected 0 <= minimum_backoff <= maximum_backoff"
+            f" <= {BACKOFF_MAX_S:g} s, got {shortest:g} and {longest:g}"
         )
 
 
@@ -187,15 +205,17 @@ def _check_retention(subscription: types.Subscription) -> None:
         plain.message_retention_duration.FromSeconds(DEFAULT_RETENTION_S)
     if not RETENTION_MIN_S <= retention_s(subscription) <= RETENTION_MAX_S:
         raise InvalidArgumentError(
-            f"message_retention_duration: expected {RETENTION_MIN_S:g} to {RETENTION_MAX_S:g} s, "
-            f"got {retention_s(subscription):g}"
+            f"message_retention_duration: expected {RETENTION_MIN_S:g} to"
+            f" {RETENTION_MAX_S:g} s, got {retention_s(subscription):g}"
         )
 
 
 def _backoffs_s(subscription: types.Subscription) -> tuple[float, float]:
     policy = subscription.retry_policy
     longest = _seconds(policy, "maximum_backoff", DEFAULT_MAX_BACKOFF_S)
-    return _seconds(policy, "minimum_backoff", min(DEFAULT_MIN_BACKOFF_S, longest)), longest
+    return _seconds(
+        policy, "minimum_backoff", min(DEFAULT_MIN_BACKOFF_S, longest)
+    ), longest
 
 
 def _seconds(message: _ProtoPlus, field: str, default: float) -> float:
@@ -208,13 +228,16 @@ def _seconds(message: _ProtoPlus, field: str, default: float) -> float:
 
 def _check_range(value: int, allowed: range, what: str) -> None:
     if value not in allowed:
-        raise InvalidArgumentError(f"{what}: expected {allowed[0]} to {allowed[-1]}, got {value}")
+        raise InvalidArgumentError(
+            f"{what}: expected {allowed[0]} to {allowed[-1]}, got {value}"
+        )
 
 
 def _refuse_others(message: _ProtoPlus, known: set[str]) -> None:
-    fields: list[tuple[FieldDescriptor, object]] = type(message).pb(message).ListFields()
+    fields = type(message).pb(message).ListFields()
     unknown = sorted(field.name for field, _ in fields if field.name not in known)
     if unknown:
         raise UnknownFeatureError(
-            f"this stand-in does not know {', '.join(unknown)} of {type(message).__name__}"
+            f"this stand-in does not know {', '.join(unknown)}"
+            f" of {type(message).__name__}"
         )

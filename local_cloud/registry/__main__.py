@@ -13,22 +13,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import uvicorn
-
 from local_cloud.registry.announcer import Announcer, Publisher
 from local_cloud.registry.catalog import Catalog
 from local_cloud.registry.content import ContentStore
 from local_cloud.registry.disk import make_directory
 from local_cloud.registry.server import Registry, make_app
+from local_cloud.registry.serving import serve
 
 BLOB_MAX_BYTES = 2 * 1024**3
-"""Larger than any model this product carries; Artifact Registry's own is 5 TB."""
-
-CONCURRENCY_MAX = 64
-"""Requests at once; more are answered 503."""
-
-DRAIN_S = 5
-"""Time that open requests get after SIGTERM."""
+"""Larger than any model this product carries."""
 
 
 def main() -> None:
@@ -38,15 +31,7 @@ def main() -> None:
         sys.exit("expected PUBSUB_EMULATOR_HOST=host:port of the local Pub/Sub; unset")
     make_directory(options.data)
     with _alone(options.data), _registry(options) as registry:
-        uvicorn.run(
-            make_app(registry),
-            host=options.host,
-            port=options.port,
-            access_log=False,
-            log_level="warning",
-            limit_concurrency=CONCURRENCY_MAX,
-            timeout_graceful_shutdown=DRAIN_S,
-        )
+        serve(make_app(registry), host=options.host, port=options.port)
 
 
 def _parser() -> argparse.ArgumentParser:

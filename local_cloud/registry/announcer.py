@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from google.api_core.exceptions import GoogleAPICallError, RetryError
-from google.cloud.pubsub_v1 import PublisherClient
+from google.cloud.pubsub_v1 import PublisherClient  # type: ignore[import-untyped]  # it ships no types
 
 from local_cloud.registry.catalog import Catalog
 from local_cloud.registry.notices import TOPIC

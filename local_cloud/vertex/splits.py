@@ -21,7 +21,9 @@ def read_split(value: object) -> Split:
     try:
         return {str(key): int(str(percent)) for key, percent in value.items()}
     except ValueError as error:
-        raise ApiError("INVALID_ARGUMENT", "traffic_split: expected integers") from error
+        raise ApiError(
+            "INVALID_ARGUMENT", "traffic_split: expected integers"
+        ) from error
 
 
 def check_split(split: Split, known: Collection[str]) -> None:

@@ -1,0 +1,1 @@
+"""Prediction requests and answers on the wire: pure, and light to import."""

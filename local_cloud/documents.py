@@ -1,8 +1,8 @@
-"""Keep the stand-in's resources on disk.
+"""Keep a stand-in's resources on disk.
 
 Every resource is one JSON document under a kind and a name. A transaction is on
-the disk when it ends: what Vertex AI acknowledged it does not lose, and neither
-does this through a SIGKILL.
+the disk when it ends: what Google acknowledged it does not lose, and neither does
+this through a SIGKILL.
 """
 
 import json
@@ -13,6 +13,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 Document = dict[str, object]
+
+
+def as_document(value: object) -> Document:
+    """Return `value`, which this stand-in wrote as an object."""
+    if not isinstance(value, dict):
+        raise TypeError(f"expected an object in the store, {value!r} is there")
+    return value
+
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS documents (

@@ -1,0 +1,60 @@
+"""How python-tuf reaches the network: through `web.py`, capped and timed.
+
+The rest of python-tuf's fetcher writes to temporary files without a limit on
+time; metadata is small, so it is held in memory here.
+"""
+
+from collections.abc import Iterator
+
+from tuf.api.exceptions import (
+    DownloadError,
+    DownloadHTTPError,
+    DownloadLengthMismatchError,
+)
+from tuf.ngclient import FetcherInterface
+
+from edge_runtime.agent.errors import UnavailableError
+from edge_runtime.agent.web import Web
+
+METADATA_S = 60.0
+"""Longest time that one metadata file may take."""
+
+_OK = 200
+
+
+class TufFetcher(FetcherInterface):
+    """Fetches metadata for an `Updater`."""
+
+    def __init__(self, web: Web) -> None:
+        """Fetch through `web`."""
+        self._web = web
+
+    def download_bytes(self, url: str, max_length: int) -> bytes:
+        """Return the body at `url`, of at most `max_length` bytes.
+
+        Raises:
+            DownloadHTTPError: The answer is not 200.
+            DownloadLengthMismatchError: It is longer.
+            DownloadError: No whole answer came.
+        """
+        try:
+            body = b"".join(self._chunks(url, max_length + 1))
+        except UnavailableError as error:
+            raise DownloadError(str(error)) from error
+        if len(body) > max_length:
+            raise DownloadLengthMismatchError(
+                f"metadata may have {max_length} bytes here, this has more"
+            )
+        return body
+
+    def _fetch(self, url: str) -> Iterator[bytes]:
+        """Refuse: `download_bytes` is all that the agent lets python-tuf use."""
+        raise DownloadError(f"expected a metadata file, got a target: {url}")
+
+    def _chunks(self, url: str, limit_bytes: int) -> Iterator[bytes]:
+        with self._web.get(url) as answer:
+            if answer.status != _OK:
+                raise DownloadHTTPError(
+                    f"the repository answered {answer.status}", answer.status
+                )
+            yield from answer.chunks(limit_bytes, METADATA_S)

@@ -1,0 +1,163 @@
+"""Tell the cloud what became of a release: spooled on disk, sent in order.
+
+    <state>/spool/next.json              the next sequence number, and what was dropped
+    <state>/spool/00000000000000000007.json   a sealed report that waits
+
+A number is taken durably before the report that bears it is written, so no crash
+lets it be used twice. A report leaves the disk once the cloud has it, or has said
+that it never wants it. When too many wait, the oldest that is no final word on a
+release goes first, and the next report says how many went.
+"""
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from edge_runtime import durable
+from edge_runtime.agent.errors import UnavailableError
+from edge_runtime.agent.web import Web
+from packhorse.errors import MalformedError
+from packhorse.names import Release
+from packhorse.report import REASON_MAX, DeviceState, Report, encode_report, seal
+from packhorse.strict_json import Fields, decode_json, encode_json
+
+SPOOLED_MAX = 1000
+"""About one megabyte; a gateway makes some five reports a release."""
+
+DROPPED_MEASURE = "dropped_reports"
+
+_NEXT_MAX_BYTES = 1024
+_FINAL = frozenset(
+    {
+        DeviceState.SERVING,
+        DeviceState.REFUSED,
+        DeviceState.ROLLED_BACK,
+        DeviceState.FAILED,
+    }
+)
+_UNWANTED = frozenset({400, 409, 413, 422})
+"""Answers that sending the same report again cannot change."""
+_ACCEPTED = range(200, 300)
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What a report says, before it has a number and a time."""
+
+    state: DeviceState
+    release: Release | None = None
+    rollout_id: str = ""
+    reason: str = ""
+    measures: Mapping[str, float] = field(default_factory=dict)
+
+
+class Spool:
+    """The reports that the cloud does not have yet."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        device: str,
+        sign: Callable[[bytes], bytes],
+        spooled_max: int = SPOOLED_MAX,
+    ) -> None:
+        """Open the spool in `folder`; reports are signed as they are added."""
+        self._folder = folder
+        self._device = device
+        self._sign = sign
+        self._max = spooled_max
+        self._lock = threading.Lock()
+        durable.make_dir(folder)
+
+    def add(self, news: News) -> int:
+        """Spool a report; return its sequence number."""
+        with self._lock:
+            sequence, dropped = self._read_next()
+            dropped += self._make_room()
+            self._write_next(sequence + 1, dropped)
+            envelope = self._seal(news, sequence, dropped)
+            durable.write_file(self._path(sequence, news.state), envelope)
+            if dropped:
+                self._write_next(sequence + 1, 0)
+            return sequence
+
+    def waiting(self) -> list[Path]:
+        """Return the files that wait, the oldest first."""
+        return sorted(self._folder.glob("[0-9]*.json"))
+
+    def send(self, web: Web, url: str) -> int:
+        """Send what waits, in order; return how many the cloud has now.
+
+        Raises:
+            UnavailableError: It did not take one; that one and the rest are kept.
+        """
+        sent = 0
+        for path in self.waiting():
+            try:
+                body = path.read_bytes()
+            except FileNotFoundError:
+                continue  # dropped to make room since it was listed
+            status, _ = web.post(url, body)
+            if status not in _ACCEPTED and status not in _UNWANTED:
+                raise UnavailableError(f"the cloud answered a report with {status}")
+            durable.unlink(path)
+            sent += status in _ACCEPTED
+        return sent
+
+    def _seal(self, news: News, sequence: int, dropped: int) -> bytes:
+        measures = dict(news.measures)
+        if dropped:
+            measures[DROPPED_MEASURE] = float(dropped)
+        report = Report(
+            device=self._device,
+            sequence=sequence,
+            at=datetime.now(UTC),
+            release=news.release,
+            rollout_id=news.rollout_id,
+            state=news.state,
+            reason=news.reason[:REASON_MAX],
+            measures=measures,
+        )
+        return seal(encode_report(report), device=self._device, sign=self._sign)
+
+    def _make_room(self) -> int:
+        """Drop what is too much for one report more; return how many went."""
+        waiting = self.waiting()
+        excess = len(waiting) + 1 - self._max
+        if excess <= 0:
+            return 0
+        order = [path for path in waiting if not _is_final(path)]
+        order += [path for path in waiting if _is_final(path)]
+        for path in order[:excess]:
+            durable.unlink(path)
+        return excess
+
+    def _path(self, sequence: int, state: DeviceState) -> Path:
+        kind = "final" if state in _FINAL else "step"
+        return self._folder / f"{sequence:020d}.{kind}.json"
+
+    def _read_next(self) -> tuple[int, int]:
+        """Return the next number, and how many reports went unsaid.
+
+        Where the file is lost, the numbers that still wait are a lower bound.
+        """
+        newest = max((int(p.name.split(".")[0]) for p in self.waiting()), default=0)
+        try:
+            with (self._folder / "next.json").open("rb") as file:
+                body = file.read(_NEXT_MAX_BYTES + 1)
+            document = decode_json(body, what="count", limit_bytes=_NEXT_MAX_BYTES)
+            fields = Fields(document, "the spool's count")
+            return max(fields.integer("next"), newest + 1), fields.integer("dropped")
+        except (OSError, MalformedError):
+            return newest + 1, 0
+
+    def _write_next(self, sequence: int, dropped: int) -> None:
+        body = encode_json({"next": sequence, "dropped": dropped})
+        durable.write_file(self._folder / "next.json", body)
+
+
+def _is_final(path: Path) -> bool:
+    return path.name.endswith(".final.json")

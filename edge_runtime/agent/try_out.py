@@ -1,0 +1,133 @@
+"""Try a release beside the active one before it may serve.
+
+The work is done by `try_process.py` in a process of its own. Whatever becomes of
+that process is an answer: it says yes, it says why not, it crashes, it takes too
+long. All but the first refuse the release.
+"""
+
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import edge_runtime
+from edge_runtime import durable
+from edge_runtime.agent.errors import ReleaseRefusedError
+from edge_runtime.agent.switch import Supervisor
+from edge_runtime.agent.try_process import ANSWER_MAX_BYTES, Job, encode_job
+from edge_runtime.slots import Slot
+from packhorse.errors import MalformedError
+from packhorse.report import MEASURES_MAX
+from packhorse.strict_json import Fields, decode_json
+
+WALL_S = 180.0
+CPU_S = 120
+BASE_MEMORY_BYTES = 1024**3
+"""Address space, not use: Python with ONNX Runtime 1.32 maps 0.2 GB; the rest is
+for what a model computes and for the live requests."""
+
+MEMORY_PER_BYTE = 8
+"""A model is read, parsed, optimised, packed for the processor, and run."""
+
+
+def try_release(
+    slot: Slot, active: Slot | None, supervisor: Supervisor
+) -> Mapping[str, float]:
+    """Load, warm, check and shadow the release in `slot`.
+
+    Returns:
+        Measures for the report.
+
+    Raises:
+        ReleaseRefusedError: It must not serve; the message says why.
+        ControlError: The live requests could not be had now.
+    """
+    recent = supervisor.state_dir / "run" / "recent.npz"
+    try:
+        has_requests = active is not None and supervisor.write_recent(recent)
+        job = Job(
+            slot=slot.path,
+            active=active.path if active else None,
+            recent=recent if has_requests else None,
+            memory_bytes=_memory_bytes(slot, active),
+            cpu_s=CPU_S,
+        )
+        return run_job(job)
+    finally:
+        # Live requests are somebody's data: they stay no longer than needed.
+        durable.unlink(recent)
+
+
+def run_job(job: Job, *, wall_s: float = WALL_S) -> Mapping[str, float]:
+    """Run one job in a process of its own, and return its measures.
+
+    Raises:
+        ReleaseRefusedError: It did not end well.
+    """
+    with tempfile.TemporaryFile() as out:
+        code = _run([encode_job(job).decode()], out.fileno(), wall_s)
+        out.seek(0)
+        answer = out.read(ANSWER_MAX_BYTES + 1)
+    if code is None:
+        raise ReleaseRefusedError(f"the try took longer than {wall_s:g} s")
+    if code != 0:
+        raise ReleaseRefusedError(_describe(code, job))
+    return _read_answer(answer)
+
+
+def _run(arguments: list[str], out: int, wall_s: float) -> int | None:
+    """Return the exit code, negative for a signal; None when time ran out."""
+    process = subprocess.Popen(  # noqa: S603 - our own module, no shell
+        [sys.executable, "-m", "edge_runtime.agent.try_process", *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=out,
+        stderr=subprocess.DEVNULL,
+        cwd=Path(edge_runtime.__file__).parents[1],
+    )
+    try:
+        return process.wait(wall_s)
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _describe(code: int, job: Job) -> str:
+    """Say in words how the process ended."""
+    if code in {-signal.SIGXCPU, -signal.SIGKILL}:
+        return (
+            f"the try was stopped by {signal.Signals(-code).name}; it may use"
+            f" {job.cpu_s} s of processor time"
+        )
+    if code < 0:
+        return f"the model crashed the try process ({signal.Signals(-code).name})"
+    return f"the try process ended with the code {code}"
+
+
+def _read_answer(body: bytes) -> Mapping[str, float]:
+    try:
+        document = decode_json(body, what="try answer", limit_bytes=ANSWER_MAX_BYTES)
+        fields = Fields(document, "the try's answer")
+        reason = fields.text("reason", max_length=ANSWER_MAX_BYTES)
+        named = Fields(
+            found := fields.mapping("measures", max_items=MEASURES_MAX), "it"
+        )
+        measures = {name: named.number(name) for name in found}
+    except MalformedError as error:
+        raise ReleaseRefusedError("the try process gave no whole answer") from error
+    if reason:
+        raise ReleaseRefusedError(reason)
+    return measures
+
+
+def _memory_bytes(slot: Slot, active: Slot | None) -> int:
+    lengths = [
+        member.length_bytes
+        for tried in (slot, active)
+        if tried is not None
+        for member in tried.manifest().members
+    ]
+    return BASE_MEMORY_BYTES + MEMORY_PER_BYTE * sum(lengths)

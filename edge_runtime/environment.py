@@ -1,0 +1,97 @@
+"""Read one setting at a time, or raise a `SettingsError` that names it."""
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from edge_runtime.errors import SettingsError
+from packhorse.errors import PackhorseError
+
+_DAY_S = 86_400.0
+
+
+class Environment:
+    """The process's environment, or what a test passes for it."""
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        """Read from `values`; an empty value counts as a missing one."""
+        self._values = values
+
+    def __contains__(self, name: str) -> bool:
+        """Say whether the setting is there."""
+        return bool(self._values.get(name))
+
+    def text(self, name: str, default: str) -> str:
+        """Return a setting that may be missing and may be anything."""
+        return self._values.get(name) or default
+
+    def required(self, name: str) -> str:
+        """Return a setting that must be there."""
+        value = self._values.get(name, "")
+        if not value:
+            raise SettingsError(f"the setting {name} is missing")
+        return value
+
+    def matching(self, name: str, pattern: str, *, default: str | None = None) -> str:
+        """Return a setting that matches a regular expression as a whole."""
+        value = self._values.get(name) or default or self.required(name)
+        if re.fullmatch(pattern, value) is None:
+            raise SettingsError(f"{name} must match {pattern}, not {value!r}")
+        return value
+
+    def checked(
+        self, name: str, check: Callable[[str], str], *, default: str | None = None
+    ) -> str:
+        """Return a setting that `check` lets pass; `default` needs no check."""
+        if default is not None and name not in self:
+            return default
+        try:
+            return check(self.required(name))
+        except PackhorseError as error:
+            raise SettingsError(f"{name}: {error}") from error
+
+    def url(self, name: str) -> str:
+        """Return an HTTP address without a slash at its end."""
+        return self.matching(name, r"https?://[^\s]+").rstrip("/")
+
+    def route(self, name: str) -> str:
+        """Return the path of an HTTP route."""
+        return self.matching(name, r"/[A-Za-z0-9._~:/-]*")
+
+    def file(self, name: str) -> Path:
+        """Return the path of a file that is there."""
+        path = Path(self.required(name))
+        if not path.is_file():
+            raise SettingsError(
+                f"{name} must name a file, there is none at {str(path)!r}"
+            )
+        return path
+
+    def optional_file(self, name: str) -> Path | None:
+        """Return the path of a file that is there, where the setting is."""
+        return self.file(name) if name in self else None
+
+    def integer(self, name: str, *, high: int, default: int | None = None) -> int:
+        """Return an integer between 0 and `high`, both included."""
+        if default is not None and name not in self:
+            return default
+        return self.in_range(name, self.required(name), high)
+
+    def in_range(self, name: str, text: str, high: int) -> int:
+        """Read the setting's value, or a part of it, as an integer up to `high`."""
+        if not text.isdecimal() or int(text) > high:
+            raise SettingsError(f"{name} must lie in 0..{high}, not {text!r}")
+        return int(text)
+
+    def seconds(self, name: str, *, default: float) -> float:
+        """Return a time in seconds, above 0 and at most a day."""
+        text = self._values.get(name) or str(default)
+        try:
+            value = float(text)
+        except ValueError:
+            value = -1.0
+        if not 0.0 < value <= _DAY_S:
+            raise SettingsError(
+                f"{name} must be seconds between 0 and {_DAY_S:g}, not {text!r}"
+            )
+        return value

@@ -1,0 +1,286 @@
+"""One client's connection: bytes in, whole requests on, answers out.
+
+The head is read by llhttp; a body of known length is received straight into its
+own buffer. Limits hold while reading: a body that says it is too long is refused
+before its first byte, one that turns out too long at the byte where it does. A
+connection is refused at most once: the answer says `Connection: close`, what the
+client still sends is read and thrown away for a moment, so that it sees the
+answer instead of a reset.
+
+Requests on one connection are answered one after the other, in order. Who
+answers, and in which thread, is the server's business (`server.py`).
+"""
+
+import asyncio
+from typing import Protocol, cast
+
+from edge_runtime.http_chunked import ChunkedBody
+from edge_runtime.http_head import HEAD_MAX_BYTES, Head, HttpError, parse_head
+from edge_runtime.replies import Reply, error_reply, render
+from edge_runtime.settings import Limits
+
+BUFFER_BYTES = 2 * HEAD_MAX_BYTES
+"""Read at once; larger than a head, so a head that fills it is too long."""
+
+LINGER_S = 2.0
+"""Time that a refused client gets to read why."""
+
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_NEVER = float("inf")
+
+
+class RequestTaker(Protocol):
+    """What a connection needs of the server; `Server` is it, tests are another."""
+
+    limits: Limits
+    now_s: float
+    date: bytes
+    is_draining: bool
+
+    def take(
+        self, connection: "Connection", head: Head, body: bytes | bytearray
+    ) -> None:
+        """Answer a request by `connection.answer`, now or later."""
+
+    def opened(self, connection: "Connection") -> bool:
+        """Count a connection in; False when there are too many."""
+
+    def closed(self, connection: "Connection") -> None:
+        """Count a connection out."""
+
+
+class Connection(asyncio.BufferedProtocol):
+    """One client's connection, from accept to close."""
+
+    def __init__(self, server: RequestTaker) -> None:
+        """Wait for the first request."""
+        self.deadline_s = _NEVER
+        self.is_busy = False
+        self._server = server
+        self._buffer = bytearray(BUFFER_BYTES)
+        self._view = memoryview(self._buffer)
+        self._fill = 0
+        self._head: Head | None = None
+        self._body: bytearray | None = None
+        self._got = 0
+        self._chunked: ChunkedBody | None = None
+        self._is_over = False
+        self._is_last = False
+        self._is_advancing = False
+        self._is_unread = False
+        self._is_paused = False
+        self._transport: asyncio.Transport
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the client has nothing under way."""
+        return not (self.is_busy or self._fill or self._head or self._is_over)
+
+    # What the transport calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        # uvloop's transport has the methods of asyncio's, but not its ancestry.
+        self._transport = cast("asyncio.Transport", transport)
+        self.deadline_s = self._server.now_s + self._server.limits.idle_s
+        if not self._server.opened(self):
+            self.refuse(503, "too many connections are open")
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        """End."""
+        self._is_over = True
+        self._server.closed(self)
+
+    def get_buffer(self, _hint: int) -> memoryview:
+        """Say where the next bytes belong."""
+        if self._is_over:
+            return self._view
+        if self._body is not None:
+            return memoryview(self._body)[self._got :]
+        return self._view[self._fill :]
+
+    def buffer_updated(self, count: int) -> None:
+        """Take the bytes that came."""
+        if self._is_over:
+            return
+        if self._body is not None:
+            self._got += count
+            if self._got == len(self._body):
+                self._hand_over(self._body)
+            return
+        if not self._fill and self._head is None and not self.is_busy:
+            self.deadline_s = self._server.now_s + self._server.limits.head_s
+        self._fill += count
+        self._advance()
+
+    def eof_received(self) -> bool:
+        """Answer what is under way, then close; a half request is dropped."""
+        self._is_last = True
+        return self.is_busy and not self._is_over
+
+    def pause_writing(self) -> None:
+        """The client does not read: stop reading from it, and wait so long."""
+        self.deadline_s = self._server.now_s + self._server.limits.write_s
+        self._is_unread = True
+        self._pace_reading()
+
+    def resume_writing(self) -> None:
+        """The client reads again."""
+        self.deadline_s = self._next_deadline_s()
+        self._is_unread = False
+        self._pace_reading()
+
+    # What the server calls.
+
+    def answer(self, reply: Reply, head: Head) -> None:
+        """Send the answer to the request that `head` began."""
+        self.is_busy = False
+        if self._is_over:
+            return
+        closes = not head.keeps_alive or self._is_last or self._server.is_draining
+        self.deadline_s = self._next_deadline_s()
+        has_body = head.method != b"HEAD"
+        self._transport.write(
+            render(reply, self._server.date, closes=closes, has_body=has_body)
+        )
+        if closes:
+            self._end()
+        elif self._fill and not self._is_advancing:
+            self._advance()
+
+    def refuse(self, status: int, sentence: str) -> None:
+        """Answer with an error and close: what follows cannot be trusted."""
+        if self._is_over:
+            return
+        reply = error_reply(status, sentence)
+        self._transport.write(render(reply, self._server.date, closes=True))
+        self._end()
+
+    def expire(self) -> None:
+        """Act on a deadline that passed."""
+        if self._is_over or self._transport.get_write_buffer_size():
+            self._transport.abort()
+        elif self.is_idle:
+            self.close()
+        else:
+            self.refuse(408, "the request took too long to arrive")
+
+    def close(self) -> None:
+        """Close after what was written is sent."""
+        self._is_over = True
+        self.deadline_s = self._server.now_s + LINGER_S
+        self._transport.close()
+
+    def abort(self) -> None:
+        """Cut the connection off."""
+        self._is_over = True
+        self._transport.abort()
+
+    # Requests out of bytes.
+
+    def _advance(self) -> None:
+        """Take as many whole requests out of the buffer as there are."""
+        self._is_advancing = True
+        try:
+            while self._fill and not self.is_busy and not self._is_over:
+                if not self._take_piece():
+                    break
+        except HttpError as error:
+            self.refuse(error.status, error.sentence)
+        finally:
+            self._is_advancing = False
+        self._pace_reading()
+
+    def _take_piece(self) -> bool:
+        """Take a head, or a piece of a chunked body; False when more must come."""
+        if self._chunked is None:
+            return self._take_head()
+        used, is_whole = self._chunked.feed(self._view[: self._fill])
+        self._drop(used)
+        if is_whole:
+            self._hand_over(self._chunked.body)
+        return True
+
+    def _take_head(self) -> bool:
+        """Take a head from the buffer, and whatever of its body is there."""
+        end = self._buffer.find(b"\r\n\r\n", 0, self._fill) + 4
+        if end > HEAD_MAX_BYTES or (end < 4 and self._fill >= HEAD_MAX_BYTES):  # noqa: PLR2004
+            raise HttpError(431, f"a head may be {HEAD_MAX_BYTES} bytes long")
+        if end < 4:  # noqa: PLR2004 - the empty line is not there yet
+            return False
+        head = parse_head(bytes(self._view[:end]))
+        limit_bytes = self._server.limits.body_max_bytes
+        if head.length_bytes > limit_bytes:
+            raise HttpError(
+                413,
+                f"a body may be {limit_bytes} bytes long,"
+                f" this one says it is {head.length_bytes}",
+            )
+        self._head = head
+        if head.is_chunked:
+            self._drop(end)
+            self._chunked = ChunkedBody(limit_bytes)
+        elif self._fill - end >= head.length_bytes:
+            body = bytes(self._view[end : end + head.length_bytes])
+            self._drop(end + head.length_bytes)
+            self._hand_over(body)
+            return True
+        else:
+            self._begin_body(end, head.length_bytes)
+        self._await_body(head)
+        return True
+
+    def _begin_body(self, start: int, length_bytes: int) -> None:
+        """Receive the rest of a body straight into its own buffer."""
+        have = self._fill - start
+        self._body = bytearray(length_bytes)
+        self._body[:have] = self._view[start : self._fill]
+        self._got, self._fill = have, 0
+
+    def _await_body(self, head: Head) -> None:
+        self.deadline_s = self._server.now_s + self._server.limits.body_s
+        if head.expects_continue:
+            self._transport.write(_CONTINUE)
+
+    def _drop(self, count: int) -> None:
+        """Forget the first bytes of the buffer."""
+        left = self._fill - count
+        if left:
+            self._buffer[:left] = self._buffer[count : self._fill]
+        self._fill = left
+
+    def _hand_over(self, body: bytes | bytearray) -> None:
+        """Let the server answer a whole request."""
+        head = self._head
+        assert head is not None  # noqa: S101 - a body follows its head
+        self._head = self._body = self._chunked = None
+        self.is_busy, self.deadline_s = True, _NEVER
+        self._server.take(self, head, body)
+
+    # The end.
+
+    def _end(self) -> None:
+        """Send nothing more; read on for a moment so that no reset goes out."""
+        self._is_over = True
+        self._head = self._body = self._chunked = None
+        self.deadline_s = self._server.now_s + LINGER_S
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        self._pace_reading()
+
+    def _pace_reading(self) -> None:
+        """Read only where there is room, and a client that takes its answers."""
+        is_full = self._fill == BUFFER_BYTES and not self._is_over
+        pauses = is_full or self._is_unread
+        if pauses == self._is_paused or self._transport.is_closing():
+            return
+        self._is_paused = pauses
+        if pauses:
+            self._transport.pause_reading()
+        else:
+            self._transport.resume_reading()
+
+    def _next_deadline_s(self) -> float:
+        """Return when the next request must have begun, or its head be whole."""
+        limits = self._server.limits
+        return self._server.now_s + (limits.head_s if self._fill else limits.idle_s)

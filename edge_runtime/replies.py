@@ -1,0 +1,66 @@
+"""What a client is answered, and which error becomes which status.
+
+A `Reply` knows nothing of sockets: the hot path and Flask both send it.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from http import HTTPStatus
+
+import orjson
+
+from edge_runtime.errors import ModelError
+from packhorse.errors import LimitExceededError, MalformedError
+
+JSON = "application/json"
+
+Headers = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One answer."""
+
+    status: int
+    body: bytes
+    content_type: str = JSON
+    headers: Headers = ()
+
+
+def json_reply(status: int, document: object, headers: Headers = ()) -> Reply:
+    """Answer with a JSON document."""
+    return Reply(status, orjson.dumps(document), JSON, headers)
+
+
+def error_reply(status: int, sentence: str, headers: Headers = ()) -> Reply:
+    """Answer with a sentence that says what was expected and what came."""
+    return json_reply(status, {"error": sentence}, headers)
+
+
+def refusal(error: MalformedError | ModelError, headers: Headers = ()) -> Reply:
+    """Answer what a request ran into; the first match wins."""
+    if isinstance(error, LimitExceededError):
+        return error_reply(413, str(error), headers)
+    if isinstance(error, MalformedError):
+        return error_reply(400, str(error), headers)
+    return error_reply(500, str(error), headers)
+
+
+def render(reply: Reply, date: bytes, *, closes: bool, has_body: bool = True) -> bytes:
+    """Write the answer as HTTP/1.1."""
+    return b"%b%b%bContent-Length: %d\r\n\r\n%b" % (
+        _first_lines(reply.status, reply.content_type, reply.headers),
+        date,
+        b"Connection: close\r\n" if closes else b"",
+        len(reply.body),
+        reply.body if has_body else b"",
+    )
+
+
+@lru_cache(maxsize=256)
+def _first_lines(status: int, content_type: str, headers: Headers) -> bytes:
+    """Return the lines that are the same for many answers."""
+    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}"]
+    lines.append(f"Content-Type: {content_type}")
+    lines += [f"{name}: {value}" for name, value in headers]
+    return "".join(f"{line}\r\n" for line in lines).encode("latin-1")

@@ -1,0 +1,98 @@
+"""Run one supervisor, from its first lock to its last worker."""
+
+import asyncio
+import contextlib
+import errno
+import fcntl
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from edge_runtime.control import serve_control, socket_path
+from edge_runtime.durable import make_dir
+from edge_runtime.errors import ControlError, SettingsError
+from edge_runtime.log import log
+from edge_runtime.settings import ServeSettings
+from edge_runtime.slots import open_slots
+from edge_runtime.supervisor import Supervisor
+
+BACKLOG = 1024
+"""Connections that the kernel keeps waiting while workers change."""
+
+_BIND_S = 15.0
+"""A supervisor that was killed leaves workers that still finish what they answer."""
+
+_BIND_PAUSE_S = 0.2
+
+
+def serve(settings: ServeSettings) -> int:
+    """Serve until SIGTERM or SIGINT; return the exit code.
+
+    Raises:
+        ControlError: Another supervisor has this state directory.
+        SettingsError: The address cannot be listened on.
+    """
+    with _only_one(settings.state_dir), _listen(settings) as listener:
+        asyncio.run(_run(settings, listener))
+    return 0
+
+
+async def _run(settings: ServeSettings, listener: socket.socket) -> None:
+    """Boot, obey, and stop when told."""
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    supervisor = Supervisor(settings, open_slots(settings.state_dir), listener)
+    control = await serve_control(settings.state_dir, supervisor.obey)
+    host, port = listener.getsockname()[:2]
+    log("serving", host=host, port=port, state_dir=str(settings.state_dir))
+    booting = asyncio.create_task(supervisor.boot())
+    await stopped.wait()
+    log("stopping")
+    control.close()
+    booting.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await booting
+    await supervisor.stop()
+    socket_path(settings.state_dir).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _only_one(state_dir: Path) -> Iterator[None]:
+    """Hold the state directory against a second supervisor."""
+    run_dir = state_dir / "run"
+    make_dir(run_dir)
+    descriptor = os.open(run_dir / "supervisor.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise ControlError(f"another supervisor serves from {state_dir}") from error
+    finally:
+        os.close(descriptor)
+
+
+def _listen(settings: ServeSettings) -> socket.socket:
+    """Bind the address, waiting for a former supervisor's workers to end."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    until_s = time.monotonic() + _BIND_S
+    while True:
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((settings.host, settings.port))
+            listener.listen(BACKLOG)
+        except OSError as error:
+            listener.close()
+            if error.errno != errno.EADDRINUSE or time.monotonic() > until_s:
+                raise SettingsError(
+                    f"cannot listen on {settings.host}:{settings.port}:"
+                    f" {error.strerror}"
+                ) from error
+            time.sleep(_BIND_PAUSE_S)
+        else:
+            return listener

@@ -1,0 +1,129 @@
+"""Which worker answers, which one is kept warm behind it, and how they change.
+
+At every moment at most one worker accepts, except while one hands over to the
+next: then both do, so that no connection waits for either.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+
+from edge_runtime.errors import WorkerError
+from edge_runtime.log import log
+from edge_runtime.worker_process import WorkerProcess
+
+
+class Shift:
+    """The worker on duty, and the one before it while it may have to return."""
+
+    def __init__(self, *, probation_s: float) -> None:
+        """Start with nobody on duty.
+
+        Args:
+            probation_s: Time that a replaced worker is kept warm.
+        """
+        self.current: WorkerProcess | None = None
+        self.previous: WorkerProcess | None = None
+        self._probation_s = probation_s
+        self._probation: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def hand_to(self, worker: WorkerProcess) -> None:
+        """Let a ready worker accept, and the one on duty drain.
+
+        The old worker is kept warm if it serves a release.
+
+        Raises:
+            WorkerError: The new worker ended; the old one is still on duty.
+        """
+        await worker.order("accept")
+        self.end_probation()
+        old, self.current = self.current, worker
+        if old is None or not old.is_alive:
+            return
+        await _drain(old)
+        if old.release:
+            self.previous = old
+            self._probation = self.spawn(self._keep_warm(old))
+        else:
+            self.spawn(_retire(old))
+
+    async def take_back(self) -> WorkerProcess:
+        """Let the warm worker accept again; return it.
+
+        Raises:
+            WorkerError: There is none, or it has ended.
+        """
+        good, bad = self.previous, self.current
+        if good is None:
+            raise WorkerError("no worker is kept warm")
+        if self._probation is not None:
+            self._probation.cancel()
+        self.previous = None
+        try:
+            await good.order("accept")
+        except WorkerError:
+            self.spawn(_retire(good))
+            raise
+        self.current = good
+        if bad is not None and bad.is_alive:
+            await _drain(bad)
+            self.spawn(_retire(bad))
+        return good
+
+    def end_probation(self) -> None:
+        """Let the warm worker go."""
+        if self._probation is not None:
+            self._probation.cancel()
+            self._probation = None
+        if self.previous is not None:
+            self.spawn(_retire(self.previous))
+            self.previous = None
+
+    def forget(self, worker: WorkerProcess) -> None:
+        """Take note that a worker has ended."""
+        if worker is self.previous:
+            self.previous = None
+        if worker is self.current:
+            self.current = None
+
+    async def stop(self) -> None:
+        """End every worker, each after what it is answering."""
+        workers = [w for w in (self.current, self.previous) if w is not None]
+        self.current = self.previous = None
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*(worker.stop() for worker in workers))
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def spawn(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
+        """Run `work` in the background, and hold on to it until it is done."""
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _keep_warm(self, worker: WorkerProcess) -> None:
+        """End a replaced worker when its probation is over."""
+        await asyncio.sleep(self._probation_s)
+        if worker is self.previous:
+            self.previous, self._probation = None, None
+            log("probation_over", slot=worker.slot, release=worker.release)
+            self.spawn(_retire(worker))
+
+
+async def _drain(worker: WorkerProcess) -> None:
+    """Tell a worker to leave new connections to others; a dead one has none."""
+    try:
+        await worker.order("drain")
+    except WorkerError as error:
+        log("drain_failed", slot=worker.slot, reason=str(error))
+
+
+async def _retire(worker: WorkerProcess) -> None:
+    """End a worker once its idle connections had time to be used or closed."""
+    drain_s = worker.config.drain_s
+    try:
+        await asyncio.sleep(drain_s)
+    finally:
+        await worker.stop()

@@ -1,0 +1,146 @@
+"""A worker as its supervisor sees it: a process with a line to it."""
+
+import asyncio
+import contextlib
+import json
+import socket
+import sys
+import time
+from dataclasses import dataclass, field
+
+from edge_runtime.errors import WorkerError
+from edge_runtime.worker_config import WorkerConfig
+
+ORDER_S = 10.0
+"""Time a worker may take for an order; it carries them out between requests."""
+
+KILL_S = 5.0
+"""Time beyond its own limit that a worker gets to end before it is killed."""
+
+
+@dataclass(slots=True, eq=False)
+class WorkerProcess:
+    """One worker that has said it is ready.
+
+    Attributes:
+        release: What it serves, as it said itself; "" for none.
+        reason: Why it serves none.
+    """
+
+    config: WorkerConfig
+    release: str
+    process: asyncio.subprocess.Process
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    ready_at_s: float = field(default_factory=time.monotonic)
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def slot(self) -> str:
+        """Name of the slot it serves; "" for none."""
+        return self.config.slot
+
+    @property
+    def reason(self) -> str:
+        """Why it serves no slot."""
+        return self.config.reason
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process has not ended."""
+        return self.process.returncode is None
+
+    @property
+    def lived_s(self) -> float:
+        """Time since it became ready."""
+        return time.monotonic() - self.ready_at_s
+
+    async def order(self, do: str, **fields: str) -> dict[str, object]:
+        """Give one order and return the reply.
+
+        Raises:
+            WorkerError: The worker ended, or gave no reply in time.
+        """
+        line = json.dumps({"do": do, **fields}).encode() + b"\n"
+        try:
+            async with self.turn, asyncio.timeout(ORDER_S):
+                self.writer.write(line)
+                await self.writer.drain()
+                reply = await self.reader.readline()
+        except (OSError, TimeoutError) as error:
+            raise WorkerError(f"worker {self.process.pid} does not obey") from error
+        if not reply:
+            raise WorkerError(f"worker {self.process.pid} ended")
+        document: dict[str, object] = json.loads(reply)
+        return document
+
+    async def exited(self) -> int:
+        """Wait for the process to end and return its exit code."""
+        return await self.process.wait()
+
+    async def stop(self) -> None:
+        """Let it finish what runs, then end it."""
+        with contextlib.suppress(ProcessLookupError):
+            self.process.terminate()
+        try:
+            async with asyncio.timeout(self.config.stop_s + KILL_S):
+                await self.process.wait()
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                self.process.kill()
+            await self.process.wait()
+        self.writer.close()
+
+
+async def start_worker(
+    config: WorkerConfig,
+    control: socket.socket,
+    child: socket.socket,
+    *,
+    ready_s: float,
+) -> WorkerProcess:
+    """Start a worker and wait until its model is loaded and proven.
+
+    Args:
+        config: Names the descriptors that the worker inherits.
+        control: Our end of the line to it.
+        child: Its end; closed here.
+        ready_s: Time it may take.
+
+    Raises:
+        WorkerError: It did not become ready; it has ended then.
+    """
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "edge_runtime.worker",
+        config.encode(),
+        pass_fds=(config.listener_fd, config.control_fd),
+        stdin=asyncio.subprocess.DEVNULL,
+    )
+    child.close()
+    reader, writer = await asyncio.open_connection(sock=control)
+    try:
+        async with asyncio.timeout(ready_s):
+            release = _check_ready(await reader.readline())
+    except BaseException as error:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+        writer.close()
+        if isinstance(error, TimeoutError):
+            raise WorkerError(
+                f"the worker was not ready within {ready_s:g} s"
+            ) from error
+        raise
+    return WorkerProcess(config, release, process, reader, writer)
+
+
+def _check_ready(line: bytes) -> str:
+    """Return the release that a worker says it is ready with."""
+    if not line:
+        raise WorkerError("the worker ended before it was ready")
+    document = json.loads(line)
+    if document["ready"] is not True:
+        raise WorkerError(str(document["reason"]))
+    return str(document["release"])

@@ -1,0 +1,180 @@
+"""Lay out the ledger's tables: the same for SQLite and PostgreSQL.
+
+Thin: the schema is made at first use. A later change needs a migration.
+"""
+
+from datetime import UTC, datetime
+
+import sqlalchemy as sa
+
+METADATA = sa.MetaData()
+
+_KEY = 200
+"""Characters; the longest key is a rollout's id of 100."""
+
+
+class Instant(sa.types.TypeDecorator[datetime]):
+    """A moment in UTC; SQLite keeps no zone, so it is put back on reading."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(
+        self, value: datetime | None, dialect: sa.Dialect
+    ) -> datetime | None:
+        """Store UTC."""
+        del dialect
+        return value.astimezone(UTC) if value else None
+
+    def process_result_value(
+        self, value: datetime | None, dialect: sa.Dialect
+    ) -> datetime | None:
+        """Return UTC."""
+        del dialect
+        if value is None:
+            return None
+        has_zone = value.tzinfo is not None
+        return value.astimezone(UTC) if has_zone else value.replace(tzinfo=UTC)
+
+
+class Words(sa.types.TypeDecorator[str]):
+    """Text from outside: what no database can keep becomes a question mark."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> str | None:
+        """Drop what is no Unicode text, and NUL, which PostgreSQL refuses."""
+        del dialect
+        if value is None:
+            return None
+        return value.encode("utf-8", "replace").decode().replace("\0", "?")
+
+
+def _release_key() -> sa.ForeignKeyConstraint:
+    return sa.ForeignKeyConstraint(
+        ["model", "version"], ["releases.model", "releases.version"]
+    )
+
+
+# Rows in order of arrival. SQLite counts up only in a column of this very type.
+_SERIAL = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+RELEASES = sa.Table(
+    "releases",
+    METADATA,
+    sa.Column("model", sa.String(_KEY), primary_key=True),
+    sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("digest", sa.String(_KEY), nullable=False),
+    sa.Column("state", sa.String(_KEY), nullable=False),
+    sa.Column("reason", Words, nullable=False, default=""),
+    sa.Column("card", sa.JSON, nullable=False),
+    sa.Column("model_version", sa.Text, nullable=False, default=""),
+    sa.Column("execution", sa.Text, nullable=False, default=""),
+    sa.Column("changed_at", Instant, nullable=False),
+)
+
+VARIANTS = sa.Table(
+    "variants",
+    METADATA,
+    sa.Column("model", sa.String(_KEY), primary_key=True),
+    sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("variant", sa.String(_KEY), primary_key=True),
+    sa.Column("bundle", sa.JSON(none_as_null=True)),
+    _release_key(),
+)
+
+DEPLOYED_IDS = sa.Table(
+    "deployed_ids",
+    METADATA,
+    sa.Column("id", _SERIAL, primary_key=True),
+    sa.Column("model", sa.String(_KEY), nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("endpoint", sa.String(_KEY), nullable=False),
+    sa.UniqueConstraint("model", "version", "endpoint"),
+    _release_key(),
+    # Vertex AI may still know an id whose row is gone: never give it again.
+    sqlite_autoincrement=True,
+)
+
+ROLLOUTS = sa.Table(
+    "rollouts",
+    METADATA,
+    sa.Column("model", sa.String(_KEY), primary_key=True),
+    sa.Column("sequence", sa.Integer, nullable=False),
+    sa.Column("is_active", sa.Boolean, nullable=False),
+    sa.Column("record", sa.JSON, nullable=False),
+    # Rings whose devices must hear of the next document that is published.
+    sa.Column("untold_rings", sa.JSON, nullable=False),
+    sa.Column("changed_at", Instant, nullable=False),
+)
+
+DEVICES = sa.Table(
+    "devices",
+    METADATA,
+    sa.Column("device", sa.String(_KEY), primary_key=True),
+    sa.Column("ring", sa.Integer, nullable=False),
+    # NULL: invited, not enrolled; such a device counts in no gate.
+    sa.Column("enrolled_at", Instant),
+    sa.Column("heard_at", Instant),
+)
+
+DEPLOYMENTS = sa.Table(
+    "deployments",
+    METADATA,
+    sa.Column("device", sa.String(_KEY), primary_key=True),
+    sa.Column("rollout_id", sa.String(_KEY), primary_key=True),
+    sa.Column("release", sa.String(_KEY), nullable=False),
+    sa.Column("sequence", sa.BigInteger, nullable=False),
+    sa.Column("state", sa.String(_KEY), nullable=False),
+    # The first failure's; a device that failed once counts as failed.
+    sa.Column("has_failed", sa.Boolean, nullable=False),
+    sa.Column("reason", Words, nullable=False),
+    sa.Column("at", Instant, nullable=False),
+)
+
+REPORTS = sa.Table(
+    "reports",
+    METADATA,
+    sa.Column("device", sa.String(_KEY), primary_key=True),
+    sa.Column("sequence", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("digest", sa.String(_KEY), nullable=False),
+    sa.Column("release", sa.String(_KEY), nullable=False),
+    sa.Column("rollout_id", sa.String(_KEY), nullable=False),
+    sa.Column("state", sa.String(_KEY), nullable=False),
+    sa.Column("reason", Words, nullable=False),
+    sa.Column("measures", sa.JSON, nullable=False),
+    sa.Column("device_at", Instant, nullable=False),
+    sa.Column("at", Instant, nullable=False),
+)
+
+REFUSALS = sa.Table(
+    "refusals",
+    METADATA,
+    sa.Column("kind", sa.String(_KEY), primary_key=True),
+    sa.Column("subject", Words(), primary_key=True),
+    sa.Column("reason", Words(), primary_key=True),
+    sa.Column("at", Instant, nullable=False),
+)
+
+CHANGES = sa.Table(
+    "changes",
+    METADATA,
+    sa.Column("id", _SERIAL, primary_key=True),
+    sa.Column("subject", Words, nullable=False, index=True),
+    sa.Column("at", Instant, nullable=False),
+    sa.Column("what", Words, nullable=False),
+    sa.Column("reason", Words, nullable=False),
+    sa.Column("by", sa.String(_KEY), nullable=False),
+)
+
+OUTBOX = sa.Table(
+    "outbox",
+    METADATA,
+    sa.Column("id", _SERIAL, primary_key=True),
+    sa.Column("topic", sa.String(_KEY), nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+    sa.Column("at", Instant, nullable=False),
+    # A deleted row's id must not come back, or mark_sent could hit a new event.
+    sqlite_autoincrement=True,
+)

@@ -1,0 +1,36 @@
+"""Deploy a release alone on its model's candidate endpoint."""
+
+import flask
+import functions_framework
+
+from functions import replies, wiring
+from functions.adapters.vertex import EndpointView
+from functions.deploy_steps import endpoints_of, read_release, unrefused
+from functions.release.rollout import ALL_TRAFFIC
+from packhorse.names import Release
+
+
+@functions_framework.http
+@replies.as_guarded_json
+def deploy_candidate(request: flask.Request, _caller: str) -> replies.Reply:
+    """Serve `POST /` `{"release"}`: done when nothing else is deployed there."""
+    release = read_release(request)
+    record = unrefused(release)
+    endpoint = endpoints_of(release.model).candidate
+    is_deployed = wiring.vertex().ensure_deployed(
+        endpoint,
+        release,
+        version=record.model_version,
+        deployed_id=wiring.ledger().deployed_id(release, "candidate"),
+    )
+    return replies.ok({"done": is_deployed and _is_alone(endpoint, release)})
+
+
+def _is_alone(endpoint: str, release: Release) -> bool:
+    """Give the release all calls, and take one of the others off the endpoint."""
+    view: EndpointView = wiring.vertex().read_endpoint(endpoint)
+    wiring.vertex().move_traffic(view, {release: ALL_TRAFFIC})
+    others = sorted(set(view.served) - {release})
+    if others:
+        wiring.vertex().undeploy(view, others[0])
+    return not others

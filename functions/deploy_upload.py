@@ -1,0 +1,20 @@
+"""Bring a release's version into the Model Registry."""
+
+import flask
+import functions_framework
+
+from functions import replies, wiring
+from functions.deploy_steps import read_release, served_bundle, unrefused
+
+
+@functions_framework.http
+@replies.as_guarded_json
+def deploy_upload(request: flask.Request, _caller: str) -> replies.Reply:
+    """Serve `POST /` `{"release"}`: done when the version is there."""
+    release = read_release(request)
+    bundle, name = served_bundle(unrefused(release))
+    uri = f"gs://{wiring.bundle_bucket()}/{name}"
+    version = wiring.vertex().ensure_uploaded(release, bundle, uri)
+    if version is not None:
+        wiring.ledger().record_model_version(release, version)
+    return replies.ok({"done": version is not None})

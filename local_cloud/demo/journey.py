@@ -1,0 +1,149 @@
+"""Follow a release by what every process logs and by what the ledger says."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import requests
+
+from local_cloud.demo.board import Board
+from local_cloud.stack.stack import Stack
+
+_POLL_S = 0.1
+_TIMEOUT_S = 180.0
+_ENDS = ("rollout finished", "rollout withdrawn", "refused")
+_MEASURES = ("length_bytes", "downloaded_bytes", "shadow_agreement", "agreement")
+Line = dict[str, object]
+
+
+class JourneyError(Exception):
+    """A release did not get where it was expected."""
+
+
+@dataclass
+class LogTail:
+    """The lines that processes wrote since the last look."""
+
+    folder: Path
+    _positions: dict[Path, int] = field(default_factory=dict)
+
+    def lines(self) -> Iterator[tuple[str, Line]]:
+        """Yield the name of the process and each new line of its log that is JSON."""
+        for path in sorted(self.folder.glob("*.log")):
+            with path.open("rb") as log:
+                log.seek(self._positions.get(path, 0))
+                body = log.read()
+            end = body.rfind(b"\n") + 1
+            self._positions[path] = self._positions.get(path, 0) + end
+            for line in body[:end].splitlines():
+                document = _decode(line)
+                if document is not None:
+                    yield path.stem, document
+
+
+@dataclass
+class Journey:
+    """One release on its way, shown line by line."""
+
+    stack: Stack
+    board: Board
+    release: str
+    tail: LogTail
+    _seen: int = 0
+
+    def follow(self, until: Callable[[str], bool] | None = None) -> str:
+        """Show every stage until the release has arrived, or never will.
+
+        Args:
+            until: Ends it earlier, given each change in the ledger.
+
+        Returns:
+            The last change.
+
+        Raises:
+            JourneyError: Nothing ended it in time.
+        """
+        give_up_at = time.monotonic() + _TIMEOUT_S
+        with self.board.waiting(f"{self.release} is on its way"):
+            while time.monotonic() < give_up_at:
+                self._show_logs()
+                for change in self._new_changes():
+                    what = str(change["what"])
+                    self._show_change(change)
+                    if what.startswith(_ENDS) or (until and until(what)):
+                        self._show_logs()
+                        return what
+                time.sleep(_POLL_S)
+        raise JourneyError(f"{self.release} did not arrive within {_TIMEOUT_S:.0f} s")
+
+    def reason(self) -> str:
+        """Return why the release was refused or withdrawn."""
+        document = self._document()
+        rollouts = self.stack.operate("GET", "status")["rollouts"]
+        reasons = [str(document.get("reason") or "")]
+        if isinstance(rollouts, list):
+            reasons += [str(record.get("reason") or "") for record in rollouts]
+        return next((reason for reason in reasons if reason), "")
+
+    def _show_logs(self) -> None:
+        for process, line in self.tail.lines():
+            if line.get("release") == self.release:
+                self._show_line(process, line)
+
+    def _show_line(self, process: str, line: Line) -> None:
+        event = str(line.get("event", ""))
+        if process.endswith("-agent"):
+            stage, _, outcome = event.rpartition("_")
+            place, took_s = process.removesuffix("-agent"), line.get("took_s")
+        else:
+            stage, _, outcome = event.rpartition(" ")
+            took_ms = line.get("took_ms")
+            place = "cloud"
+            took_s = took_ms / 1000 if isinstance(took_ms, int | float) else None
+        if outcome == "done" and line.get("done") is not False:
+            took = float(took_s) if isinstance(took_s, int | float) else None
+            self.board.line(place, stage.replace("_", " "), took, _note(line))
+        elif outcome == "refused":
+            self.board.refusal(place, str(line.get("reason", "")))
+
+    def _show_change(self, change: Line) -> None:
+        what = str(change["what"])
+        if what.startswith("rollout"):
+            self.board.line("rollout", what.removeprefix("rollout "), note=self.release)
+
+    def _new_changes(self) -> list[Line]:
+        history = self._document().get("history")
+        changes = history if isinstance(history, list) else []
+        new = changes[self._seen :]
+        self._seen = len(changes)
+        return new
+
+    def _document(self) -> Line:
+        try:
+            return self.stack.operate("GET", f"releases/{self.release}")
+        except requests.HTTPError:
+            # The registry's notice has not come through yet.
+            return {}
+
+
+def _note(line: Line) -> str:
+    shown = []
+    for name in _MEASURES:
+        value = line.get(name)
+        if isinstance(value, int | float):
+            word = name.replace("_", " ").removesuffix(" bytes")
+            unit = " bytes" if name.endswith("_bytes") else ""
+            shown.append(f"{word} {value:,.10g}{unit}")
+    return ", ".join(shown)
+
+
+def _decode(line: bytes) -> Line | None:
+    if not line.startswith(b"{"):
+        return None
+    try:
+        document = json.loads(line)
+    except ValueError:
+        return None
+    return document if isinstance(document, dict) else None

@@ -1,0 +1,104 @@
+"""The server: the listening port, the data, the pushing and the housekeeping."""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+
+from local_cloud.pubsub import backlog, catalogue, outcomes
+from local_cloud.pubsub.database import Database
+from local_cloud.pubsub.push import Pusher
+from local_cloud.pubsub.rpc import Handlers
+from local_cloud.pubsub.tokens import TokenSource
+
+GRPC_MAX_BYTES = 16 * 1024 * 1024
+"""Above Google's 10 MB for a publish: `rules.py` refuses that with a sentence."""
+THREADS = 128
+"""Each waiting pull and each open stream holds one."""
+HOUSEKEEPING_S = 1.0
+RETENTION_CHECK_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a server is run.
+
+    Attributes:
+        host: Address to listen on.
+        port: Port to listen on; 0 takes a free one.
+        data: Folder of what is kept.
+        token_url: Where the identity stand-in gives out ID tokens; None: none.
+        pause_max_s: The longest pause before a failing endpoint is asked again.
+    """
+
+    host: str
+    port: int
+    data: Path
+    token_url: str | None = None
+    pause_max_s: float = 60.0
+
+
+class Server:
+    """A running Pub/Sub.
+
+    Attributes:
+        port: The port it listens on.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        """Open the data folder, listen, and begin to push.
+
+        Raises:
+            OSError: The port is taken, or the folder cannot be written.
+            sqlite3.OperationalError: Another process holds the data.
+        """
+        settings.data.mkdir(parents=True, exist_ok=True)
+        self._database = Database(settings.data / "pubsub.sqlite")
+        tokens = TokenSource(settings.token_url) if settings.token_url else None
+        self._pusher = Pusher(self._database, tokens, pause_max_s=settings.pause_max_s)
+        self._is_stopping = threading.Event()
+        self._grpc = grpc.server(
+            ThreadPoolExecutor(THREADS, thread_name_prefix="rpc"),
+            handlers=[Handlers(self._database, has_tokens=tokens is not None)],
+            options=[
+                ("grpc.max_receive_message_length", GRPC_MAX_BYTES),
+                ("grpc.max_send_message_length", -1),
+                # Two servers on one port would each get some of the requests.
+                ("grpc.so_reuseport", 0),
+            ],
+        )
+        self.port = _bind(self._grpc, settings)
+        self._grpc.start()
+        self._pusher.start()
+        self._housekeeper = threading.Thread(target=self._keep_house, daemon=True)
+        self._housekeeper.start()
+
+    def stop(self) -> None:
+        """Stop; what was answered is kept."""
+        self._is_stopping.set()
+        self._pusher.stop()
+        self._grpc.stop(grace=0.5).wait()
+        self._housekeeper.join()
+        self._database.close()
+
+    def _keep_house(self) -> None:
+        """End leases that nobody asks about, and forget what is too old."""
+        checked_at = 0.0
+        while not self._is_stopping.wait(HOUSEKEEPING_S):
+            now = time.time()
+            with self._database.write(durable=False) as connection:
+                for subscription in catalogue.all_subscriptions(connection):
+                    outcomes.end_leases(connection, subscription, now)
+                    if now - checked_at > RETENTION_CHECK_S:
+                        backlog.drop_old(connection, subscription, now)
+            checked_at = now if now - checked_at > RETENTION_CHECK_S else checked_at
+
+
+def _bind(server: grpc.Server, settings: Settings) -> int:
+    try:
+        return server.add_insecure_port(f"{settings.host}:{settings.port}")
+    except RuntimeError as error:
+        raise OSError(f"cannot listen on {settings.host}:{settings.port}") from error

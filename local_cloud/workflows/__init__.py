@@ -1,0 +1,1 @@
+"""A stand-in for Google Workflows: runs the very files in `workflows/`."""

@@ -1,0 +1,103 @@
+"""A signed repository on loopback, and a gateway's state directory."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edge_runtime.agent.enroll import load_identity
+from edge_runtime.agent.loop import build_agent
+from edge_runtime.agent.report import Spool
+from edge_runtime.agent.trust import Trust
+from edge_runtime.agent.web import Web
+from edge_runtime.settings import AgentSettings
+from packhorse.device_key import public_pem, verify_envelope
+from packhorse.report import decode_report, open_envelope
+from tests.edge_runtime.agent.gateway import running_gateway
+from tests.tuf_repository import RepositoryServer, TufRepository
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> TufRepository:
+    return TufRepository(tmp_path / "repository")
+
+
+@pytest.fixture
+def server(repository: TufRepository) -> Iterator[RepositoryServer]:
+    server = RepositoryServer(repository.folder)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def state_dir(tmp_path: Path) -> Path:
+    path = tmp_path / "state"
+    path.mkdir()
+    return path
+
+
+@pytest.fixture
+def trust(state_dir, server, repository) -> Trust:
+    return Trust(state_dir, server.url, repository.root_bytes, Web())
+
+
+@pytest.fixture
+def settings(tmp_path, state_dir, server, repository) -> AgentSettings:
+    root_file = tmp_path / "root.json"
+    root_file.write_bytes(repository.root_bytes)
+    return AgentSettings(
+        state_dir=state_dir,
+        device="gateway-1",
+        ring=0,
+        model="magika",
+        variants=("fp32",),
+        repository_url=server.url,
+        root_file=root_file,
+        enroll_url="http://127.0.0.1:1/enroll",
+        enroll_token="",
+        report_url="http://127.0.0.1:1/report",
+        mqtt=None,
+        poll_s=0.2,
+        probation_s=1.0,
+    )
+
+
+@pytest.fixture
+def gateway(state_dir, tmp_path):
+    with running_gateway(state_dir, tmp_path / "serve.log") as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def identity(state_dir):
+    return load_identity(state_dir, "gateway-1")
+
+
+@pytest.fixture
+def spool(state_dir, identity):
+    return Spool(state_dir / "spool", device="gateway-1", sign=identity.sign)
+
+
+@pytest.fixture
+def agent(settings, identity, spool):
+    return build_agent(settings, identity, spool)
+
+
+@pytest.fixture
+def rebuilt(settings, identity, spool):
+    """Return a function that starts over with what lies on the disk."""
+    return lambda: build_agent(settings, identity, spool)
+
+
+@pytest.fixture
+def told(spool, identity):
+    """Return the reports that wait, each checked with the device's own key."""
+    public = public_pem(identity.key_pem)
+
+    def read():
+        envelopes = [open_envelope(path.read_bytes()) for path in spool.waiting()]
+        for envelope in envelopes:
+            verify_envelope(envelope, public)
+        return [decode_report(envelope.payload) for envelope in envelopes]
+
+    return read

@@ -1,0 +1,91 @@
+"""A real supervisor on a state directory, and a client that asks it."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import urllib3
+
+from edge_runtime.control import ask
+from edge_runtime.errors import ControlError
+
+READY_S = 30.0
+ROOT = Path(__file__).parents[3]
+
+
+def wait_until(condition, what, *, most_s=READY_S):
+    """Wait for `condition` to give something, and return it."""
+    deadline = time.monotonic() + most_s
+    while time.monotonic() < deadline:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"not within {most_s} s: {what}")
+
+
+class Gateway:
+    """One supervisor process."""
+
+    def __init__(self, state_dir: Path, log: Path):
+        self.state_dir = state_dir
+        environment = {
+            **os.environ,
+            "PACKHORSE_STATE_DIR": str(state_dir),
+            "PACKHORSE_LISTEN": "127.0.0.1:0",
+            "PACKHORSE_PROBATION_S": "0.3",
+            "PACKHORSE_MODEL": "magika",
+            "PACKHORSE_DEVICE": "gateway-1",
+        }
+        self.log = log
+        self._log = log.open("ab")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "edge_runtime", "serve"],
+            env=environment,
+            cwd=ROOT,
+            stdout=self._log,
+            stderr=self._log,
+        )
+        status = wait_until(self.status, "the supervisor answers")
+        self._url = f"http://127.0.0.1:{status['port']}"
+        self._pool = urllib3.PoolManager(retries=False, timeout=10.0)
+
+    def status(self):
+        try:
+            return ask(self.state_dir, {"do": "status"}, timeout_s=5.0)
+        except ControlError:
+            return None
+
+    def infer(self, *row):
+        """Return the answer's status, its release, and the numbers it holds."""
+        tensor = {"name": "x", "datatype": "FP32", "shape": [1, 3], "data": row}
+        answer = self._pool.request(
+            "POST",
+            f"{self._url}/v2/models/magika/infer",
+            body=json.dumps({"inputs": [tensor]}),
+            # A connection of its own: an open one stays with the worker it met.
+            headers={"Content-Type": "application/json", "Connection": "close"},
+        )
+        if answer.status != 200:
+            return answer.status, None, None
+        data = answer.json()["outputs"][0]["data"]
+        return answer.status, answer.headers["X-Packhorse-Release"], data
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(READY_S)
+        self._pool.clear()
+        self._log.close()
+
+
+@contextmanager
+def running_gateway(state_dir, log):
+    gateway = Gateway(state_dir, log)
+    try:
+        yield gateway
+    finally:
+        gateway.stop()

@@ -1,0 +1,251 @@
+"""A release on its way into service: a real repository, a real supervisor."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from edge_runtime.control import ask
+from packhorse.assignment import Offer, RolloutDocument
+from packhorse.report import DeviceState
+from tests.edge_runtime.agent.bundles import (
+    ROW,
+    make_bundle,
+    not_a_number,
+    release,
+    square_root,
+)
+from tests.edge_runtime.agent.gateway import running_gateway, wait_until
+
+STATES = [
+    DeviceState.DOWNLOADED,
+    DeviceState.INSTALLED,
+    DeviceState.TRIED,
+    DeviceState.SERVING,
+]
+
+
+class Cloud:
+    """The repository as the cloud fills it, and the server that has it."""
+
+    def __init__(self, repository, server):
+        self.publish = repository.publish_rollout
+        self.server = server
+        self._repository = repository
+
+    def offer(self, version, *model, **details):
+        body = make_bundle(release(version), *model, **details)
+        bundle = self._repository.publish_bundle(release(version), body)
+        return Offer(release(version), {"fp32": bundle})
+
+
+@pytest.fixture
+def cloud(repository, server):
+    return Cloud(repository, server)
+
+
+def run(agent):
+    """Let the agent look until nothing is left to do."""
+    wait_until(agent.step, "the agent is done")
+
+
+def serve_first(agent, cloud):
+    document = RolloutDocument("magika", 1, stable=cloud.offer(1))
+    cloud.publish(document)
+    run(agent)
+    return document
+
+
+def with_candidate(document, candidate, *, rollout_id="magika@2#1"):
+    return replace(
+        document,
+        sequence=document.sequence + 1,
+        candidate=candidate,
+        rollout_id=rollout_id,
+        shares={0: 10_000},
+    )
+
+
+def test_a_new_gateway_takes_the_stable_release(agent, gateway, cloud, told):
+    serve_first(agent, cloud)
+
+    assert gateway.infer(1, 2, 3) == (200, "magika@1", [1, 2, 3])
+    assert [report.state for report in told()] == STATES
+    assert {report.release for report in told()} == {release(1)}
+
+
+def test_a_candidate_replaces_the_stable_release(agent, gateway, cloud, told):
+    document = serve_first(agent, cloud)
+    gateway.infer(1, 2, 3)
+    cloud.publish(with_candidate(document, cloud.offer(2)))
+
+    run(agent)
+
+    assert gateway.infer(1, 2, 3) == (200, "magika@2", [2, 4, 6])
+    reports = told()[4:]
+    assert [report.state for report in reports] == STATES
+    assert {report.rollout_id for report in reports} == {"magika@2#1"}
+    assert reports[2].measures["shadow_requests"] == 1
+    assert reports[2].measures["latency_ratio"] > 0
+    assert not list((gateway.state_dir / "downloads").iterdir())
+    assert not (gateway.state_dir / "run" / "recent.npz").exists()
+
+
+def test_a_candidate_that_is_nan_on_golden_samples_is_refused_and_remembered(
+    agent, gateway, cloud, told
+):
+    document = serve_first(agent, cloud)
+    bad = cloud.offer(2, not_a_number())
+    cloud.publish(with_candidate(document, bad))
+    run(agent)
+    asked = len(cloud.server.bundle_requests())
+
+    run(agent)
+
+    last = told()[-1]
+    assert (last.state, last.release) == (DeviceState.REFUSED, release(2))
+    assert "golden sample 0" in last.reason
+    assert gateway.infer(1, 2, 3) == (200, "magika@1", [1, 2, 3])
+    assert len(cloud.server.bundle_requests()) == asked
+    assert [r.state for r in told()].count(DeviceState.REFUSED) == 1
+
+
+def test_a_candidate_that_is_nan_on_live_requests_is_refused_in_the_shadow_run(
+    agent, gateway, cloud, told
+):
+    document = serve_first(agent, cloud)
+    for row in ((1, 2, 3), (-1, 2, 3), (4, -5, 6)):
+        assert gateway.infer(*row)[0] == 200
+    bad = cloud.offer(2, square_root(), expected=np.sqrt(ROW))
+    cloud.publish(with_candidate(document, bad))
+
+    run(agent)
+
+    last = told()[-1]
+    assert last.state is DeviceState.REFUSED
+    assert "output 'y'" in last.reason
+    assert "2 of 3 live requests" in last.reason
+    assert gateway.infer(1, 2, 3)[1] == "magika@1"
+
+
+def test_a_refused_release_is_tried_again_when_the_rollout_id_changes(
+    agent, gateway, cloud, told
+):
+    document = serve_first(agent, cloud)
+    opened = with_candidate(document, cloud.offer(2, not_a_number()))
+    cloud.publish(opened)
+    run(agent)
+    cloud.publish(with_candidate(opened, opened.candidate, rollout_id="magika@2#2"))
+
+    run(agent)
+
+    refused = [r for r in told() if r.state is DeviceState.REFUSED]
+    assert [r.rollout_id for r in refused] == ["magika@2#1", "magika@2#2"]
+
+
+def test_a_withdrawn_release_goes_back_from_the_local_slot_without_a_download(
+    agent, gateway, cloud, told
+):
+    document = serve_first(agent, cloud)
+    opened = with_candidate(document, cloud.offer(2))
+    cloud.publish(opened)
+    run(agent)
+    cloud.server.requests.clear()
+    cloud.publish(replace(document, sequence=9, withdrawn=(release(2),)))
+
+    run(agent)
+
+    assert gateway.infer(1, 2, 3)[1] == "magika@1"
+    assert cloud.server.bundle_requests() == []
+    assert (told()[-1].state, told()[-1].release) == (DeviceState.SERVING, release(1))
+
+
+def test_a_tampered_bundle_is_never_installed_and_only_delays(
+    agent, gateway, cloud, told
+):
+    document = serve_first(agent, cloud)
+    cloud.publish(with_candidate(document, cloud.offer(2)))
+    cloud.server.faults.tamper = True
+    for _ in range(6):
+        assert not agent.step()
+    assert gateway.infer(1, 2, 3)[1] == "magika@1"
+    cloud.server.faults.tamper = False
+
+    run(agent)
+
+    assert gateway.infer(1, 2, 3)[1] == "magika@2"
+    failed = [r for r in told() if r.state is DeviceState.FAILED]
+    assert len(failed) == 1
+    assert "SHA-256" in failed[0].reason
+
+
+def test_a_rollout_that_nobody_vouches_for_is_reported_once_and_changes_nothing(
+    agent, gateway, cloud, told
+):
+    document = serve_first(agent, cloud)
+    good = cloud.offer(2)
+    bundle = replace(good.variants["fp32"], sha256="0" * 64)
+    cloud.publish(with_candidate(document, Offer(release(2), {"fp32": bundle})))
+
+    for _ in range(3):
+        agent.step()
+
+    assert gateway.infer(1, 2, 3)[1] == "magika@1"
+    complaints = [r for r in told() if r.release is None]
+    assert len(complaints) == 1
+    assert "the rollout names" in complaints[0].reason
+
+
+def test_without_the_cloud_the_gateway_serves_and_the_agent_waits(
+    agent, gateway, cloud
+):
+    serve_first(agent, cloud)
+    cloud.server.faults.status = 503
+
+    for _ in range(3):
+        assert agent.step()
+        assert gateway.infer(1, 2, 3)[1] == "magika@1"
+
+
+def test_a_deployment_that_was_pulled_is_finished_without_the_cloud(
+    agent, gateway, cloud, rebuilt
+):
+    document = serve_first(agent, cloud)
+    cloud.publish(with_candidate(document, cloud.offer(2)))
+    gateway.stop()
+    assert not agent.step()
+    cloud.server.faults.status = 503
+    with running_gateway(gateway.state_dir, gateway.log) as again:
+        run(rebuilt())
+        assert again.infer(1, 2, 3)[1] == "magika@2"
+
+
+def test_a_release_that_the_supervisor_gave_up_is_reported_as_rolled_back(
+    agent, gateway, cloud, told
+):
+    document = serve_first(agent, cloud)
+    cloud.publish(with_candidate(document, cloud.offer(2)))
+    run(agent)
+    assert ask(gateway.state_dir, {"do": "roll_back"}, timeout_s=10.0)["ok"]
+
+    run(agent)
+
+    fallen = [r for r in told() if r.state is DeviceState.ROLLED_BACK]
+    assert [(r.release, r.rollout_id) for r in fallen] == [(release(2), "magika@2#1")]
+    assert gateway.infer(1, 2, 3)[1] == "magika@1"
+    assert told()[-1].state is DeviceState.SERVING
+
+
+def test_a_candidate_superseded_half_way_gives_way_to_the_next(agent, gateway, cloud):
+    document = serve_first(agent, cloud)
+    second = with_candidate(document, cloud.offer(2))
+    cloud.publish(second)
+    cloud.server.faults.cut_after = 300
+    assert not agent.step()
+    cloud.server.faults.cut_after = None
+    third = with_candidate(second, cloud.offer(3), rollout_id="magika@3#1")
+    cloud.publish(third)
+
+    run(agent)
+
+    assert gateway.infer(1, 2, 3)[1] == "magika@3"

@@ -1,0 +1,163 @@
+"""What a model must be, and what a hostile one cannot do."""
+
+import os
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from functions.adapters import onnx_checker
+from functions.adapters.onnx_checker import check_model
+from functions.errors import ReleaseRefusedError, UpstreamUnavailableError
+from packhorse.manifest import TensorSpec, Tolerance
+from tests.functions import pushes
+from tests.functions.pushes import external, golden, model, node
+
+
+@pytest.fixture
+def check(tmp_path):
+    """Check a push made of these files; a good one unless told otherwise."""
+
+    def run(onnx_model=None, samples=None, tolerances=None, **others):
+        for name, body in pushes.files(onnx_model, samples, **others).items():
+            (tmp_path / name).write_bytes(body)
+        return check_model(tmp_path, tolerances or {})
+
+    return run
+
+
+def refused(check, sentence, *args, **options):
+    with pytest.raises(ReleaseRefusedError, match=sentence) as caught:
+        check(*args, **options)
+    return str(caught.value)
+
+
+def test_a_good_model_passes_and_says_what_it_is(check):
+    verdict = check()
+
+    assert verdict.inputs == (TensorSpec("x", "FP32", (-1, 3)),)
+    assert verdict.outputs == (TensorSpec("y", "FP32", (-1, 2)),)
+    assert verdict.needs.ir_version == 8
+    assert verdict.needs.opsets == {"": 17}
+    assert verdict.needs.min_onnxruntime == "1.12.0"
+
+
+def test_weights_beside_the_model_are_part_of_it(check):
+    body = pushes.WEIGHTS.tobytes()
+    assert check(model(initializers=[external()]), weights_bin=body).inputs
+
+
+def test_weights_that_end_too_soon_are_refused(check):
+    hostile = model(initializers=[external(offset=1)])
+    refused(check, "checker refuses|cannot load", hostile, weights_bin=b"x" * 24)
+
+
+def test_hostile_files_are_refused_before_a_runtime_sees_them(check):
+    hostile = model(initializers=[external("../../etc/passwd")])
+    refused(check, "none of the pushed files", hostile)
+    refused(check, r"model\.onnx is no ONNX model", b"not a model")
+
+
+def test_a_model_that_asks_for_all_memory_is_refused(check):
+    shape = numpy_helper.from_array(np.array([40_000_000_000], np.int64), "shape")
+    hostile = model(
+        helper.make_node("ConstantOfShape", ["shape"], ["big"]),
+        helper.make_node("ReduceSum", ["big"], ["s"], keepdims=0),
+        helper.make_node("Add", ["x", "s"], ["a"]),
+        node(inputs=("a", "w")),
+        initializers=[shape, numpy_helper.from_array(pushes.WEIGHTS, "w")],
+    )
+    refused(check, "cannot load|fails on golden|needs more memory|gives up", hostile)
+
+
+def test_a_model_that_never_ends_is_stopped(check, monkeypatch):
+    monkeypatch.setattr(onnx_checker, "CPU_LIMIT_S", 2)
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["go"], ["again"]),
+            helper.make_node("Sin", ["v"], ["next"]),
+        ],
+        "body",
+        [
+            helper.make_tensor_value_info("i", TensorProto.INT64, []),
+            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("v", TensorProto.FLOAT, ["N", 3]),
+        ],
+        [
+            helper.make_tensor_value_info("again", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("next", TensorProto.FLOAT, ["N", 3]),
+        ],
+    )
+    endless = model(
+        helper.make_node("Loop", ["max", "yes", "x"], ["a"], body=body),
+        node(inputs=("a", "w")),
+        initializers=[
+            numpy_helper.from_array(np.array(2**60, np.int64), "max"),
+            numpy_helper.from_array(np.bool_(1), "yes"),
+            numpy_helper.from_array(pushes.WEIGHTS, "w"),
+        ],
+    )
+    refused(check, "CPU time", endless)
+
+
+def test_a_trial_that_gets_no_time_can_be_repeated(check, monkeypatch):
+    monkeypatch.setattr(onnx_checker, "WALL_LIMIT_S", 0.01)
+    with pytest.raises(UpstreamUnavailableError, match="within"):
+        check()
+
+
+@pytest.mark.parametrize(
+    ("samples", "sentence"),
+    [
+        (b"no archive", "must be an npz archive"),
+        (pushes.pickled_npz(), "without Python objects"),
+        (pushes.bomb_npz(), "may unpack to"),
+        (golden(np.zeros((4, 3), np.float32)), r"must have the shape \(samples, 2\)"),
+        (golden(np.zeros((4, 2), np.float64)), "must be FP32, not float64"),
+        (golden(np.full((4, 2), np.nan, np.float32)), "NaN"),
+        (golden(np.full((4, 2), np.inf, np.float32)), "infinity"),
+        (golden(np.zeros((4, 2), np.float32)), "golden sample 0: output 'y' differs"),
+    ],
+    ids=["noise", "pickle", "bomb", "shape", "type", "nan", "inf", "values"],
+)
+def test_golden_samples_that_are_not_the_model_s_are_refused(check, samples, sentence):
+    refused(check, sentence, None, samples)
+
+
+def test_a_model_that_answers_nan_is_refused(check):
+    nan = numpy_helper.from_array(np.full((3, 2), np.nan, np.float32), "w")
+    refused(
+        check,
+        "golden sample 0: output 'y' is not finite .NaN",
+        model(initializers=[nan]),
+    )
+
+
+def test_a_tolerance_decides_what_agrees(check):
+    x = np.linspace(-1, 1, 12, dtype=np.float32).reshape(4, 3)
+    off = golden((x @ pushes.WEIGHTS + 0.01).astype(np.float32))
+
+    assert check(None, off, {"y": Tolerance(0.02, 0.0)}).outputs
+    refused(check, "differs by 0.01", None, off)
+
+
+def test_a_tolerance_for_no_output_is_refused(check):
+    refused(check, "a tolerance for 'z'", tolerances={"z": Tolerance(1, 1)})
+
+
+def test_a_graph_that_contradicts_itself_is_refused(check):
+    refused(check, "checker refuses|cannot load", model(node(inputs=("x", "absent"))))
+
+
+def test_a_pushed_file_is_never_imported(check, tmp_path):
+    marker = tmp_path.parent / "imported"
+    code = f"open({str(marker)!r}, 'w')".encode()
+    check(json_py=code, numpy_py=code, onnx_py=code)
+    assert not marker.exists()
+
+
+def test_the_trial_gets_nothing_of_the_function_s_environment(check, monkeypatch):
+    monkeypatch.setenv("PYTHONSTARTUP", "/nonexistent")
+    monkeypatch.setenv("SECRET", "x")
+    assert check().inputs
+    assert os.environ["SECRET"] == "x"

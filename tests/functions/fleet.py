@@ -1,0 +1,37 @@
+"""A gateway as the cloud sees it: a name, a key, and what it signs."""
+
+import functools
+import itertools
+from datetime import UTC, datetime
+
+from packhorse import device_key
+from packhorse.names import Release
+from packhorse.report import DeviceState, Report, encode_report, seal
+from packhorse.strict_json import encode_json
+
+
+class Gateway:
+    def __init__(self, name="gateway-1"):
+        self.name = name
+        self.private_key = device_key.generate_key_pem()
+        self.public_key = device_key.public_pem(self.private_key)
+        self._sequence = itertools.count(1)
+
+    def seal(self, payload, purpose="report"):
+        sign = functools.partial(device_key.sign, self.private_key)
+        return seal(payload, device=self.name, sign=sign, purpose=purpose)
+
+    def report(self, state=DeviceState.SERVING, **changes):
+        fields = {
+            "device": self.name,
+            "sequence": next(self._sequence),
+            "at": datetime(2026, 11, 22, 12, 0, tzinfo=UTC),
+            "release": Release("magika", 2),
+            "rollout_id": "magika-2-1",
+            "state": state,
+        }
+        return self.seal(encode_report(Report(**{**fields, **changes})))
+
+    def enrolment(self, token):
+        payload = encode_json({"token": token, "public_key": self.public_key})
+        return self.seal(payload, purpose="enroll")

@@ -1,0 +1,169 @@
+"""The steps that bring a release to its candidate endpoint, and begin its rollout."""
+
+import time
+from datetime import UTC, datetime
+
+import pytest
+
+from functions.release.metadata import target_object
+from functions.release.records import ReleaseState
+from packhorse.names import Release
+from tests.functions.conftest import AUDIENCE, PUSHER
+from tests.functions.signed_bucket import upload
+from tests.functions.vertex_stand_in import CANDIDATE, doubling_bundle
+
+NOW = datetime(2026, 11, 22, tzinfo=UTC)
+
+
+@pytest.fixture
+def step(client_of, identity, vertex, topics, bucket, ledger, monkeypatch):
+    """Call a deploy function as the workflow does."""
+    monkeypatch.setenv("BUNDLE_BUCKET", bucket)
+    token = identity.token(AUDIENCE, PUSHER)
+
+    def call(name, **body):
+        headers = {"Authorization": f"Bearer {token}"}
+        return client_of(name).post("/", json=body, headers=headers)
+
+    return call
+
+
+@pytest.fixture
+def published(ledger, store):
+    """Bring a release to where the workflow takes over."""
+
+    def publish(version):
+        release = Release("magika", version)
+        body, bundle = doubling_bundle(release)
+        upload(store, target_object(bundle.target, bundle.sha256), body)
+        digest = f"sha256:{version:064x}"
+        ledger.register_release(
+            release, digest=digest, card={}, variants=["fp32"], at=NOW
+        )
+        ledger.variant_packaged(release, "fp32", bundle, NOW)
+        ledger.published(release, at=NOW)
+        return str(release)
+
+    return publish
+
+
+def until_done(step, name, release):
+    deadline = time.monotonic() + 30
+    while not step(name, release=release).json["done"]:
+        assert time.monotonic() < deadline, f"{name} was never done"
+        time.sleep(0.05)
+
+
+def deploy(step, release):
+    until_done(step, "deploy_upload", release)
+    until_done(step, "deploy_candidate", release)
+
+
+def test_the_first_execution_claims_a_release_and_keeps_it(step, published):
+    release = published(1)
+
+    first = step("deploy_claim", release=release, execution="a")
+    second = step("deploy_claim", release=release, execution="b")
+    again = step("deploy_claim", release=release, execution="a")
+
+    claims = [reply.json["claimed"] for reply in (first, second, again)]
+    assert claims == [True, False, True]
+
+
+def test_a_release_goes_the_whole_way_and_its_rollout_begins(
+    step, published, ledger, topics
+):
+    release = published(1)
+
+    deploy(step, release)
+    parity = step("deploy_parity", release=release).json
+    opened = step("deploy_open", release=release).json
+    again = step("deploy_open", release=release).json
+
+    assert parity["agrees"]
+    assert parity["largest_difference"] == {"y": 0.0}
+    assert (opened["opened"], again["opened"]) == (True, False)
+    assert ledger.rollout("magika").candidate.release == Release("magika", 1)
+    assert topics.read_json("advance") == [{"model": "magika"}]
+
+
+def test_the_next_release_stands_alone_on_the_candidate_endpoint(
+    step, published, vertex
+):
+    one, two = published(1), published(2)
+    deploy(step, one)
+
+    deploy(step, two)
+
+    shown = vertex.get(CANDIDATE)
+    (deployed,) = shown["deployedModels"]
+    assert deployed["displayName"] == "magika@2"
+    assert shown["trafficSplit"] == {deployed["id"]: 100}
+
+
+@pytest.mark.parametrize(
+    ("version", "reason"),
+    [(9, "output 'y' differs by"), (8, "sample 0 is refused by the model itself")],
+)
+def test_a_release_that_answers_wrongly_is_refused_with_a_sentence(
+    step, published, ledger, version, reason
+):
+    release = published(version)
+    deploy(step, release)
+
+    parity = step("deploy_parity", release=release).json
+
+    assert not parity["agrees"]
+    assert reason in parity["reason"]
+    record = ledger.release(Release("magika", version))
+    assert record.state is ReleaseState.REFUSED
+    assert reason in record.reason
+    assert not step("deploy_parity", release=release).json["agrees"]
+    assert step("deploy_open", release=release).status_code == 409
+
+
+def test_parity_with_a_bundle_that_is_not_the_published_one_is_not_measured(
+    step, published, store, ledger
+):
+    release = published(1)
+    deploy(step, release)
+    bundle = ledger.release(Release("magika", 1)).variants["fp32"]
+    body, _ = doubling_bundle(Release("magika", 1))
+    _overwrite(store, bundle, body.replace(b"never opened", b"never seen !"))
+
+    reply = step("deploy_parity", release=release)
+
+    assert reply.status_code in {400, 403}
+    assert ledger.release(Release("magika", 1)).state is ReleaseState.PUBLISHED
+
+
+def test_a_release_that_nobody_pushed_has_no_steps(step):
+    assert step("deploy_upload", release="magika@7").status_code == 404
+    assert step("deploy_parity", release="magika@7").status_code == 404
+
+
+def test_a_step_without_a_token_is_refused(client_of, step):
+    reply = client_of("deploy_open").post("/", json={"release": "magika@1"})
+
+    assert reply.status_code == 401
+
+
+def test_a_step_that_names_more_than_it_should_is_refused(step, published):
+    reply = step("deploy_open", release=published(1), force=True)
+
+    assert reply.status_code == 400
+    assert "force" in reply.json["error"]
+
+
+def test_a_model_without_endpoints_is_a_fault_of_the_settings(
+    step, published, monkeypatch
+):
+    monkeypatch.setenv("MODEL_ENDPOINTS", '{"other": {"candidate": "x"}}')
+
+    assert step("deploy_candidate", release=published(1)).status_code == 500
+
+
+def _overwrite(store, bundle, body):
+    name = target_object(bundle.target, bundle.sha256)
+    _, generation = store.read_with_generation(name, 10**6)
+    assert store.write_if_generation(name, body, generation)

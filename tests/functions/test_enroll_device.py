@@ -1,0 +1,120 @@
+"""A token admits one key of one device, as often as it comes."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from functions.release.enrolment import (
+    Invitation,
+    device_name,
+    encode_invitation,
+    invitation_name,
+)
+from tests.functions.fleet import Gateway
+
+TOKEN = "t" * 43
+
+
+@pytest.fixture
+def client(client_of, bucket, topics, monkeypatch):
+    monkeypatch.setenv("DEVICE_BUCKET", bucket)
+    return client_of("enroll_device")
+
+
+@pytest.fixture
+def invite(store):
+    def do(device="gateway-1", token=TOKEN, valid_s=3600, ring=1):
+        until = datetime.now(UTC) + timedelta(seconds=valid_s)
+        invitation = Invitation(device, ring, "operator@example.com", until)
+        store.write_if_generation(
+            invitation_name(token), encode_invitation(invitation), 0
+        )
+
+    return do
+
+
+def test_a_key_with_its_token_is_registered(client, invite, topics):
+    invite()
+
+    reply = client.post("/", data=Gateway().enrolment(TOKEN))
+
+    assert (reply.status_code, reply.json) == (201, {"device": "gateway-1", "ring": 1})
+    (event,) = topics.read_json("reports")
+    assert (event["enrolled"]["device"], event["enrolled"]["ring"]) == ("gateway-1", 1)
+
+
+def test_the_same_key_may_come_again_and_says_the_same(client, invite, topics):
+    invite()
+    body = Gateway().enrolment(TOKEN)
+
+    assert [client.post("/", data=body).status_code for _ in range(2)] == [201, 200]
+
+    first, second = topics.read("reports")
+    assert first == second
+
+
+def test_a_second_key_is_refused(client, invite):
+    invite()
+    invite(token="u" * 43)
+    client.post("/", data=Gateway().enrolment(TOKEN))
+
+    reply = client.post("/", data=Gateway().enrolment("u" * 43))
+
+    assert reply.status_code == 409
+    assert "another key" in reply.json["error"]
+
+
+def test_a_token_never_admits_a_second_key(client, invite, store):
+    invite()
+    client.post("/", data=Gateway().enrolment(TOKEN))
+    store._bucket.blob(device_name("gateway-1")).delete()  # noqa: SLF001
+
+    reply = client.post("/", data=Gateway().enrolment(TOKEN))
+
+    assert reply.status_code == 403
+    assert "used with another key" in reply.json["error"]
+
+
+def test_a_token_that_nobody_gave_is_refused(client, topics):
+    assert client.post("/", data=Gateway().enrolment(TOKEN)).status_code == 403
+    assert topics.read("reports") == []
+
+
+def test_a_token_is_of_one_device(client, invite):
+    invite(device="gateway-2")
+
+    assert client.post("/", data=Gateway().enrolment(TOKEN)).status_code == 403
+
+
+def test_a_token_ends(client, invite):
+    invite(valid_s=-1)
+
+    reply = client.post("/", data=Gateway().enrolment(TOKEN))
+
+    assert reply.status_code == 403
+    assert "ended" in reply.json["error"]
+
+
+def test_nobody_enrols_a_key_that_is_not_theirs(client, invite):
+    invite()
+    mine, theirs = Gateway(), Gateway()
+    mine.public_key = theirs.public_key
+
+    assert client.post("/", data=mine.enrolment(TOKEN)).status_code == 403
+
+
+def test_a_report_is_no_enrolment(client):
+    assert client.post("/", data=Gateway().report()).status_code == 400
+
+
+def test_an_enrolment_whose_news_did_not_leave_is_told_by_the_next(
+    client, invite, topics
+):
+    invite()
+    body = Gateway().enrolment(TOKEN)
+    topics.delete("reports")
+    assert client.post("/", data=body).status_code == 502
+
+    topics.create("reports")
+    assert client.post("/", data=body).status_code == 200
+    assert len(topics.read("reports")) == 1
