@@ -54,6 +54,7 @@ async def _run(settings: ServeSettings, listener: socket.socket) -> None:
     await stopped.wait()
     log("stopping")
     control.close()
+    listener.close()
     booting.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await booting

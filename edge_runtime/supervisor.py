@@ -48,6 +48,7 @@ class Supervisor:
         self._settings = settings
         self._slots = slots
         self._listener = listener
+        self._port = listener.getsockname()[1]
         self._shift = Shift(probation_s=settings.probation_s)
         self._turn = asyncio.Lock()
         self._crashes = 0
@@ -90,7 +91,7 @@ class Supervisor:
             "ready": bool(current and current.release),
             "worker_pid": current.process.pid if current else 0,
             "previous": previous.slot if previous else "",
-            "port": self._listener.getsockname()[1],
+            "port": self._port,
             "reason": (current.reason if current else "") or self._rolled_back,
         }
 
@@ -105,7 +106,9 @@ class Supervisor:
                 await self._take_over(slot, await self._start(slot))
                 self._rolled_back = ""
         took_s = time.monotonic() - begun_s
-        log("switch_done", slot=name, release=str(slot.release), took_s=round(took_s, 3))
+        log(
+            "switch_done", slot=name, release=str(slot.release), took_s=round(took_s, 3)
+        )
         return {"ok": True, "took_s": took_s}
 
     async def _roll_back(self) -> Document:

@@ -63,6 +63,8 @@ class Worker:
         release = self._service.release
         await _say(writer, {"ready": True, "release": str(release) if release else ""})
         await asyncio.wait([obeying])
+        self._server.stop_accepting()
+        self._listener.close()
         await self._server.drain(idle_s=0.0, limit_s=self._config.stop_s)
         timekeeper.cancel()
         self._server.shut_down()

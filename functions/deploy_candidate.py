@@ -5,7 +5,7 @@ import functions_framework
 
 from functions import replies, wiring
 from functions.adapters.vertex import EndpointView
-from functions.deploy_steps import endpoints_of, read_release, unrefused
+from functions.deploy_steps import endpoints_of, read_release, step_reply, unrefused
 from functions.release.rollout import ALL_TRAFFIC
 from packhorse.names import Release
 
@@ -23,7 +23,7 @@ def deploy_candidate(request: flask.Request, _caller: str) -> replies.Reply:
         version=record.model_version,
         deployed_id=wiring.ledger().deployed_id(release, "candidate"),
     )
-    return replies.ok({"done": is_deployed and _is_alone(endpoint, release)})
+    return step_reply(is_done=is_deployed and _is_alone(endpoint, release))
 
 
 def _is_alone(endpoint: str, release: Release) -> bool:

@@ -39,6 +39,12 @@ def read_release(request: flask.Request) -> Release:
     return release
 
 
+def step_reply(*, is_done: bool) -> replies.Reply:
+    """Tell the workflow whether to go on, or to ask again."""
+    replies.note(is_done=is_done)
+    return replies.ok({"done": is_done})
+
+
 def unrefused(release: Release) -> ReleaseRecord:
     """Return what the ledger knows of a release that may go on.
 

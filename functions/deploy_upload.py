@@ -4,7 +4,7 @@ import flask
 import functions_framework
 
 from functions import replies, wiring
-from functions.deploy_steps import read_release, served_bundle, unrefused
+from functions.deploy_steps import read_release, served_bundle, step_reply, unrefused
 
 
 @functions_framework.http
@@ -13,8 +13,9 @@ def deploy_upload(request: flask.Request, _caller: str) -> replies.Reply:
     """Serve `POST /` `{"release"}`: done when the version is there."""
     release = read_release(request)
     bundle, name = served_bundle(unrefused(release))
-    uri = f"gs://{wiring.bundle_bucket()}/{name}"
+    # Vertex AI copies a folder; the container knows its bundle there by its hash.
+    uri = f"gs://{wiring.bundle_bucket()}/{name.rpartition('/')[0]}/"
     version = wiring.vertex().ensure_uploaded(release, bundle, uri)
     if version is not None:
         wiring.ledger().record_model_version(release, version)
-    return replies.ok({"done": version is not None})
+    return step_reply(is_done=version is not None)

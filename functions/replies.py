@@ -98,6 +98,7 @@ class Reply:
 CREATED = Reply(201)
 ALREADY_THERE = Reply(200)
 ACCEPTED = Reply(202)
+_OUR_FAULT = Reply(_SERVER_ERROR, {"error": "this is our fault; it is logged"})
 
 
 def ok(body: Mapping[str, object], **headers: str) -> Reply:
@@ -218,7 +219,7 @@ def _answered(
         fields["reason"] = str(error)
         fields["cause"] = _cause(error)
     except Exception as error:  # noqa: BLE001 - the server's last handler
-        reply = Reply(_SERVER_ERROR, {"error": "this is our fault; it is logged"})
+        reply = _OUR_FAULT
         outcome = "crashed"
         fields["where"] = _where(error)
     took_ms = round((time.monotonic() - started) * 1000, 1)
@@ -233,7 +234,8 @@ def _error_reply(error: Exception, acknowledged: tuple[type[Exception], ...]) ->
     for kind, status in _STATUS:
         if isinstance(error, kind):
             return Reply(status, body)
-    return Reply(_SERVER_ERROR, body)
+    # How this process is set up is no business of the caller's.
+    return _OUR_FAULT
 
 
 def _cause(error: BaseException) -> str:

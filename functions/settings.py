@@ -5,18 +5,26 @@ reads literally: `tests/functions/test_deploy_yaml.py` follows entry file,
 `wiring.py` and this module, and holds `deploy.yaml` to exactly those names.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from functions.errors import SettingsError
+from functions.variables import (
+    endpoint,
+    integer,
+    key_uri,
+    number,
+    objects,
+    optional,
+    text,
+    url,
+    words,
+)
 
 _DAY_S = 86_400
 _REPOSITORY = re.compile(r"[a-z0-9.-]+(:[0-9]+)?/[a-z0-9:.-]+/[a-z0-9._-]+")
-_ENDPOINT = re.compile(r"projects/[^/]+/locations/[^/]+/endpoints/[^/]+")
 _WORKFLOW = re.compile(r"projects/[^/]+/locations/[^/]+/workflows/[^/]+")
-_KEY_URI = re.compile(r"[a-z][a-z0-9]*:[^\s]{1,500}")
 _VARIANT = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 
 
@@ -164,7 +172,13 @@ def caller_settings(env: Mapping[str, str]) -> CallerSettings:
 
 def ledger_url(env: Mapping[str, str]) -> str:
     """Read where the ledger is, as a SQLAlchemy URL."""
-    return text(env, "LEDGER_URL")
+    value = text(env, "LEDGER_URL")
+    if not value.startswith(("sqlite:///", "postgresql+psycopg://")):
+        # The value is not shown: it holds a password.
+        raise SettingsError(
+            "LEDGER_URL must be sqlite:///PATH or postgresql+psycopg://USER@HOST/NAME"
+        )
+    return value
 
 
 def project(env: Mapping[str, str]) -> str:
@@ -241,10 +255,10 @@ def serving_settings(env: Mapping[str, str]) -> ServingSettings:
 
 def model_endpoints(env: Mapping[str, str]) -> Mapping[str, ModelEndpoints]:
     """Read where each model is deployed."""
-    models = _objects(env, "MODEL_ENDPOINTS")
+    models = objects(env, "MODEL_ENDPOINTS")
     return {
         model: ModelEndpoints(
-            candidate=_endpoint(named, "candidate"), serving=_endpoint(named, "serving")
+            candidate=endpoint(named, "candidate"), serving=endpoint(named, "serving")
         )
         for model, named in models.items()
     }
@@ -291,11 +305,11 @@ def workflow_settings(env: Mapping[str, str]) -> WorkflowSettings:
 
 def predict_settings(env: Mapping[str, str]) -> PredictSettings:
     """Read what the prediction function answers for."""
-    models = _objects(env, "MODEL_ENDPOINTS")
-    pins = _objects(env, "MODEL_PIN") if optional(env, "MODEL_PIN") else {}
+    models = objects(env, "MODEL_ENDPOINTS")
+    pins = objects(env, "MODEL_PIN") if optional(env, "MODEL_PIN") else {}
     return PredictSettings(
         api_url=vertex_url(env),
-        endpoints={name: _endpoint(named, "serving") for name, named in models.items()},
+        endpoints={name: endpoint(named, "serving") for name, named in models.items()},
         pins={model: str(release) for model, release in pins.items()},
         is_pin_enforced=optional(env, "MODEL_PIN_ENFORCE") == "1",
         # What a shared endpoint allows; gcp.md, 2.2.
@@ -320,110 +334,20 @@ def release_max_bytes(env: Mapping[str, str]) -> int:
 
 def release_key_uris(env: Mapping[str, str]) -> Mapping[str, str]:
     """Read the keys that vouch for bundles, by model, as URIs."""
-    uris = _objects(env, "RELEASE_KEY_URIS")
-    return {model: _key_uri(uri, "RELEASE_KEY_URIS") for model, uri in uris.items()}
+    uris = objects(env, "RELEASE_KEY_URIS")
+    return {model: key_uri(uri, "RELEASE_KEY_URIS") for model, uri in uris.items()}
 
 
 def rollouts_key_uri(env: Mapping[str, str]) -> str:
     """Read the key that vouches for rollout documents, as a URI."""
-    return _key_uri(text(env, "ROLLOUTS_KEY_URI"), "ROLLOUTS_KEY_URI")
+    return key_uri(text(env, "ROLLOUTS_KEY_URI"), "ROLLOUTS_KEY_URI")
 
 
 def snapshot_key_uri(env: Mapping[str, str]) -> str:
     """Read the key that signs the repository's snapshot, as a URI."""
-    return _key_uri(text(env, "SNAPSHOT_KEY_URI"), "SNAPSHOT_KEY_URI")
+    return key_uri(text(env, "SNAPSHOT_KEY_URI"), "SNAPSHOT_KEY_URI")
 
 
 def timestamp_key_uri(env: Mapping[str, str]) -> str:
     """Read the key that signs the repository's timestamp, as a URI."""
-    return _key_uri(text(env, "TIMESTAMP_KEY_URI"), "TIMESTAMP_KEY_URI")
-
-
-# -- how one variable is read; every loader above and below uses only these --
-
-
-def text(env: Mapping[str, str], name: str, default: str | None = None) -> str:
-    """Read a variable that must not be empty.
-
-    Raises:
-        SettingsError: It is unset or empty, and there is no default.
-    """
-    value = env.get(name, "").strip() or default
-    if not value:
-        raise SettingsError(f"{name} is not set; deploy.yaml lists what is needed")
-    return value
-
-
-def optional(env: Mapping[str, str], name: str) -> str:
-    """Read a variable that may be unset: then it is an empty string."""
-    return env.get(name, "").strip()
-
-
-def url(env: Mapping[str, str], name: str, default: str | None = None) -> str:
-    """Read an http(s) URL; a trailing slash is dropped."""
-    value = text(env, name, default)
-    if not value.startswith(("https://", "http://")):
-        raise SettingsError(f"{name} must be an http(s) URL; it is {value!r}")
-    return value.rstrip("/")
-
-
-def words(
-    env: Mapping[str, str], name: str, default: str | None = None
-) -> tuple[str, ...]:
-    """Read a comma-separated list that must not be empty."""
-    parts = (part.strip() for part in text(env, name, default).split(","))
-    found = tuple(part for part in parts if part)
-    if not found:
-        raise SettingsError(f"{name} lists nothing; separate entries by commas")
-    return found
-
-
-def integer(env: Mapping[str, str], name: str, default: int, *, low: int = 0) -> int:
-    """Read a whole number of at least `low`."""
-    value = text(env, name, str(default))
-    if not re.fullmatch(r"[0-9]{1,12}", value) or int(value) < low:
-        raise SettingsError(
-            f"{name} must be a whole number of at least {low}; it is {value!r}"
-        )
-    return int(value)
-
-
-def number(
-    env: Mapping[str, str], name: str, default: float, *, low: float = 0.0
-) -> float:
-    """Read a number of at least `low`."""
-    value = text(env, name, str(default))
-    if not re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,9})?", value) or float(value) < low:
-        raise SettingsError(
-            f"{name} must be a number of at least {low}; it is {value!r}"
-        )
-    return float(value)
-
-
-def _objects(env: Mapping[str, str], name: str) -> Mapping[str, object]:
-    try:
-        value = json.loads(text(env, name))
-    except ValueError as error:
-        raise SettingsError(f"{name} must be JSON: an object by model") from error
-    if not isinstance(value, dict) or not value:
-        raise SettingsError(f"{name} must be an object by model, and name one")
-    return value
-
-
-def _endpoint(named: object, which: str) -> str:
-    name = named.get(which) if isinstance(named, dict) else None
-    if not isinstance(name, str) or not _ENDPOINT.fullmatch(name):
-        raise SettingsError(
-            f"MODEL_ENDPOINTS must give each model a {which!r} endpoint as "
-            f"projects/P/locations/L/endpoints/E; one is {name!r}"
-        )
-    return name
-
-
-def _key_uri(uri: object, name: str) -> str:
-    if not isinstance(uri, str) or not _KEY_URI.fullmatch(uri):
-        # The value is not shown: a person may have pasted the key itself.
-        raise SettingsError(
-            f"{name} must name keys as file2:/PATH or gcpkms:projects/.../versions/1"
-        )
-    return uri
+    return key_uri(text(env, "TIMESTAMP_KEY_URI"), "TIMESTAMP_KEY_URI")

@@ -23,6 +23,9 @@ BODY_MAX_BYTES = 32 * 1024 * 1024
 IDLE_S = 620.0
 """Google's front end keeps an idle connection for about ten minutes."""
 
+_POLL_S = 0.1
+"""How long `shutdown` may go unnoticed."""
+
 _HTTP_STATUSES = MappingProxyType(
     {
         "INVALID_ARGUMENT": 400,
@@ -126,7 +129,10 @@ class Server(ThreadingHTTPServer):
 def start(host: str, port: int, handler: Handler) -> Server:
     """Serve `handler` from a background thread until `shutdown` is called."""
     server = Server((host, port), handler)
-    threading.Thread(target=server.serve_forever, daemon=True, name="http").start()
+    thread = threading.Thread(
+        target=server.serve_forever, args=(_POLL_S,), daemon=True, name="http"
+    )
+    thread.start()
     return server
 
 

@@ -1,6 +1,6 @@
 """What its owner says about a model: the layer `card.json` of a push.
 
-Source: docs/protocol.md, 5 "The pushed model"
+Source: docs/protocol.md, 7 "The pushed model"
 """
 
 from collections.abc import Mapping

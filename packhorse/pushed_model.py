@@ -4,7 +4,7 @@ One OCI artifact holds one version of one model, in the CNCF ModelPack layout:
 raw layers only, so nothing is ever unpacked, each under a plain file name. The
 layers' media types and names say together what each of them is for.
 
-Source: docs/protocol.md, 5 "The pushed model"; OCI image-spec 1.1, manifest.md;
+Source: docs/protocol.md, 7 "The pushed model"; OCI image-spec 1.1, manifest.md;
 CNCF ModelPack model-spec
 """
 

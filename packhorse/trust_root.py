@@ -7,7 +7,7 @@ reorder what was released, and inject nothing.
 
 This module makes metadata and never reads a clock, a key file or a disk.
 
-Source: docs/protocol.md, 6 "The repository"; TUF specification 1.0.31
+Source: docs/protocol.md, 8 "The repository"; TUF specification 1.0.31
 """
 
 from collections.abc import Mapping, Sequence

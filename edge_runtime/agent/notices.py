@@ -54,10 +54,12 @@ class Notices:
         self._client.loop_start()
 
     def stop(self) -> None:
-        """Say goodbye to the broker and end the thread."""
+        """Say goodbye to the broker; its thread ends by itself, or with us.
+
+        It is not waited for: it may be asleep before its next attempt.
+        """
         if self._client is not None:
             self._client.disconnect()
-            self._client.loop_stop()
 
     def _subscribe(
         self,

@@ -18,7 +18,7 @@ from edge_runtime.agent.machine import Event, Stage
 from edge_runtime.agent.memory import Deployment
 from edge_runtime.agent.pull import Downloads
 from edge_runtime.agent.switch import Supervisor, serve_slot
-from edge_runtime.agent.try_out import try_release
+from edge_runtime.agent.try_out import check_runtime_takes, try_release
 from edge_runtime.agent.verify import verify_bundle
 from edge_runtime.errors import ControlError, SlotError
 from edge_runtime.slots import Slot, Slots
@@ -78,10 +78,12 @@ def _pull(deployment: Deployment, tools: Tools) -> Measures:
 
 def _verify(deployment: Deployment, tools: Tools) -> Measures:
     try:
-        verify_bundle(tools.downloads.path(deployment.bundle), deployment)
+        path = tools.downloads.path(deployment.bundle)
+        manifest = verify_bundle(path, deployment)
     except DamagedError:
         tools.downloads.remove(deployment.bundle)
         raise
+    check_runtime_takes(manifest.needs)
     return {}
 
 

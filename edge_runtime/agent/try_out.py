@@ -15,10 +15,12 @@ from pathlib import Path
 import edge_runtime
 from edge_runtime import durable
 from edge_runtime.agent.errors import ReleaseRefusedError
+from edge_runtime.agent.probe import probe_model
 from edge_runtime.agent.switch import Supervisor
 from edge_runtime.agent.try_process import ANSWER_MAX_BYTES, Job, encode_job
 from edge_runtime.slots import Slot
 from packhorse.errors import MalformedError
+from packhorse.manifest import MODEL_FILE, RuntimeNeeds
 from packhorse.report import MEASURES_MAX
 from packhorse.strict_json import Fields, decode_json
 
@@ -58,6 +60,26 @@ def try_release(
     finally:
         # Live requests are somebody's data: they stay no longer than needed.
         durable.unlink(recent)
+
+
+def check_runtime_takes(needs: RuntimeNeeds) -> None:
+    """Ask this gateway's ONNX Runtime whether it takes such a model at all.
+
+    Raises:
+        ReleaseRefusedError: It does not.
+    """
+    with tempfile.TemporaryDirectory(prefix="packhorse-probe-") as folder:
+        model = probe_model(needs.ir_version, needs.opsets)
+        Path(folder, MODEL_FILE).write_bytes(model)
+        job = Job(Path(folder), None, None, BASE_MEMORY_BYTES, CPU_S, is_probe=True)
+        try:
+            run_job(job)
+        except ReleaseRefusedError as error:
+            opsets = ", ".join(f"{d or 'ai.onnx'} {v}" for d, v in needs.opsets.items())
+            raise ReleaseRefusedError(
+                f"the bundle needs ONNX IR {needs.ir_version} and operator sets"
+                f" {opsets}, which this gateway's runtime does not take: {error}"
+            ) from error
 
 
 def run_job(job: Job, *, wall_s: float = WALL_S) -> Mapping[str, float]:

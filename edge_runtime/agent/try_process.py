@@ -53,7 +53,8 @@ class Job:
     """What to try, and how much of the machine it may use.
 
     Attributes:
-        slot: Folder of the candidate.
+        slot: Folder of the candidate; with `is_probe`, it holds only a model that
+            is loaded and not run.
         active: Folder of the release that serves, or None.
         recent: File with live requests, or None.
     """
@@ -63,6 +64,7 @@ class Job:
     recent: Path | None
     memory_bytes: int
     cpu_s: int
+    is_probe: bool = False
 
 
 class RefusedError(EdgeError):
@@ -78,6 +80,7 @@ def encode_job(job: Job) -> bytes:
             "recent": str(job.recent) if job.recent else None,
             "memory_bytes": job.memory_bytes,
             "cpu_s": job.cpu_s,
+            "is_probe": job.is_probe,
         }
     )
 
@@ -93,6 +96,7 @@ def decode_job(body: bytes) -> Job:
         recent=Path(str(recent)) if recent else None,
         memory_bytes=fields.integer("memory_bytes"),
         cpu_s=fields.integer("cpu_s"),
+        is_probe=fields.boolean("is_probe"),
     )
     fields.done()
     return job
@@ -132,6 +136,9 @@ def _try(job: Job) -> dict[str, float]:
     """
     from edge_runtime.model_session import ModelSession  # noqa: PLC0415 - under limits
 
+    if job.is_probe:
+        ModelSession(job.slot / MODEL_FILE)
+        return {}
     started_at = time.monotonic()
     manifest = _read_manifest(job.slot)
     session = ModelSession(job.slot / MODEL_FILE)

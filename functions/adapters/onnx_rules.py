@@ -3,7 +3,7 @@
 Called in the child process alone, on a model that nobody vouches for. Nothing
 in it is opened or computed here; only what it declares is looked at.
 
-Source: ONNX IR specification; onnx.proto; docs/protocol.md, 5 "The pushed model"
+Source: ONNX IR specification; onnx.proto; docs/protocol.md, 7 "The pushed model"
 """
 
 import math

@@ -8,7 +8,9 @@ outbox, or the caller's own message comes back.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from google.cloud import pubsub_v1  # type: ignore[import-untyped]  # it ships none
+from google.cloud.pubsub_v1 import (  # type: ignore[import-untyped]  # it ships none
+    PublisherClient,
+)
 
 from functions.adapters.calls import upstream
 
@@ -35,7 +37,7 @@ class Publisher:
         """
         self._project = project
         with upstream("Pub/Sub"):
-            self._client = pubsub_v1.PublisherClient()
+            self._client = PublisherClient()
 
     def publish(self, topic: str, body: bytes) -> None:
         """Publish one message and wait until Pub/Sub has taken it.

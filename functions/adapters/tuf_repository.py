@@ -6,7 +6,7 @@ whole repository at any moment, of two writers at once the slower one starts
 again on what the faster one left, and what a crash leaves before the last step
 is named by nobody: the next writer skips its version number.
 
-Source: docs/protocol.md, 6 "The repository"; TUF specification 1.0.31, 6.2
+Source: docs/protocol.md, 8 "The repository"; TUF specification 1.0.31, 6.2
 """
 
 from collections.abc import Callable, Iterator, Mapping

@@ -11,6 +11,7 @@ it is left alone, but gets no traffic once a rollout moves the split.
 """
 
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from google.api_core import exceptions as google_errors
@@ -96,8 +97,10 @@ class Vertex:
         Returns:
             None while it is not there yet; call again.
         """
+        # Asked before it is looked for: an upload that ends in between is found.
+        is_busy = self._is_busy(self._models, self._model_name(release))
         found = self.find_version(release)
-        if found is None and not self._is_busy(self._models, self._model_name(release)):
+        if found is None and not is_busy:
             self._upload(release, bundle, artifact_uri)
         return found
 
@@ -127,9 +130,11 @@ class Vertex:
             deployed_id: Allocated once for this release on this endpoint, so that
                 Vertex AI itself refuses a second one.
         """
+        # Asked before it is looked for: a deployment that ends in between is found.
+        is_busy = self._is_busy(self._endpoints, endpoint)
         if release in self.read_endpoint(endpoint).deployed:
             return True
-        if not self._is_busy(self._endpoints, endpoint):
+        if not is_busy:
             self._deploy(endpoint, release, version, deployed_id)
         return False
 
@@ -160,7 +165,7 @@ class Vertex:
         """Take a release without traffic off an endpoint, unless that is busy."""
         if self._is_busy(self._endpoints, view.name):
             return
-        with upstream(_NAME):
+        with upstream(_NAME), suppress(google_errors.NotFound):
             self._endpoints.undeploy_model(
                 endpoint=view.name,
                 deployed_model_id=view.deployed[release],
@@ -234,7 +239,8 @@ class Vertex:
                 max_replica_count=settings.max_replicas,
             ),
         )
-        with upstream(_NAME):
+        # Another caller may have begun in this very moment: the id is taken then.
+        with upstream(_NAME), suppress(google_errors.Conflict):
             self._endpoints.deploy_model(
                 endpoint=endpoint, deployed_model=deployed, timeout=TIMEOUT_S
             )

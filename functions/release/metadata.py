@@ -3,7 +3,7 @@
 Pure: metadata goes in and comes out. `adapters/tuf_repository.py` reads, signs
 and writes it.
 
-Source: docs/protocol.md, 6 "The repository"; TUF specification 1.0.31
+Source: docs/protocol.md, 8 "The repository"; TUF specification 1.0.31
 """
 
 from collections.abc import Mapping

@@ -15,7 +15,7 @@ class Board:
 
     def __init__(self) -> None:
         """Print to standard output."""
-        self._console = Console(highlight=False)
+        self._console = Console(highlight=False, soft_wrap=True)
         self._begun = time.monotonic()
 
     @property

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +13,9 @@ from local_cloud.stack.stack import Stack
 
 _POLL_S = 0.1
 _TIMEOUT_S = 180.0
-_ENDS = ("rollout finished", "rollout withdrawn", "refused")
+_ENDS = ("rollout finished", "rollout withdrawn")
+_BESIDE = {"predict"}
+"""Functions that stand beside the path."""
 _MEASURES = ("length_bytes", "downloaded_bytes", "shadow_agreement", "agreement")
 Line = dict[str, object]
 
@@ -52,12 +54,11 @@ class Journey:
     release: str
     tail: LogTail
     _seen: int = 0
+    _shown: set[str] = field(default_factory=set)
+    _asked_at: dict[str, float] = field(default_factory=dict)
 
-    def follow(self, until: Callable[[str], bool] | None = None) -> str:
+    def follow(self) -> str:
         """Show every stage until the release has arrived, or never will.
-
-        Args:
-            until: Ends it earlier, given each change in the ledger.
 
         Returns:
             The last change.
@@ -72,7 +73,7 @@ class Journey:
                 for change in self._new_changes():
                     what = str(change["what"])
                     self._show_change(change)
-                    if what.startswith(_ENDS) or (until and until(what)):
+                    if what == "refused" or what.startswith(_ENDS):
                         self._show_logs()
                         return what
                 time.sleep(_POLL_S)
@@ -102,11 +103,22 @@ class Journey:
             took_ms = line.get("took_ms")
             place = "cloud"
             took_s = took_ms / 1000 if isinstance(took_ms, int | float) else None
-        if outcome == "done" and line.get("done") is not False:
+        if outcome == "done" and stage not in _BESIDE:
             took = float(took_s) if isinstance(took_s, int | float) else None
+            if place == "cloud":
+                took = self._since_first_asked(stage, took)
+                if line.get("is_done") is False or stage in self._shown:
+                    return
+                self._shown.add(stage)
             self.board.line(place, stage.replace("_", " "), took, _note(line))
         elif outcome == "refused":
             self.board.refusal(place, str(line.get("reason", "")))
+
+    def _since_first_asked(self, stage: str, took_s: float | None) -> float | None:
+        """Return how long a stage took that is asked again until it is done."""
+        asked_at = self._asked_at.setdefault(stage, time.monotonic())
+        waited_s = time.monotonic() - asked_at
+        return took_s + waited_s if took_s is not None else None
 
     def _show_change(self, change: Line) -> None:
         what = str(change["what"])

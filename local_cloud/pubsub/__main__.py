@@ -9,6 +9,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+from local_cloud.pubsub.lanes import PAUSE_MAX_S
 from local_cloud.pubsub.log import log
 from local_cloud.pubsub.server import Server, Settings
 
@@ -51,7 +52,7 @@ def _read_arguments(arguments: Sequence[str] | None) -> Settings:
     parser.add_argument(
         "--pause-max-s",
         type=float,
-        default=60.0,
+        default=PAUSE_MAX_S,
         help="longest pause before a failing push endpoint is asked again (Google: 60)",
     )
     found = parser.parse_args(arguments)

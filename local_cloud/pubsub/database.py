@@ -12,6 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+LOCK_TIMEOUT_S = 1.0
+"""How long to wait for a process that is just ending."""
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS topics (
     name TEXT PRIMARY KEY,
@@ -61,7 +64,7 @@ class Database:
         self.changed = threading.Condition(self._lock)
         # Transactions are begun by hand; the lock stands in for the thread check.
         self._connection = sqlite3.connect(
-            path, isolation_level=None, check_same_thread=False
+            path, timeout=LOCK_TIMEOUT_S, isolation_level=None, check_same_thread=False
         )
         self._connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         self._connection.execute("PRAGMA journal_mode = WAL")

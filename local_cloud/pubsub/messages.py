@@ -86,6 +86,8 @@ def _append(
             "INSERT INTO deliveries VALUES (?, ?, ?, 0, 0, ?)",
             (each.name, message_id, key, now),
         )
+    if not admitted:
+        connection.execute("DELETE FROM messages WHERE id = ?", (message_id,))
     return message_id
 
 

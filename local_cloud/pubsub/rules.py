@@ -67,9 +67,14 @@ def check_new_topic(topic: types.Topic) -> None:
 
 
 def check_new_subscription(subscription: types.Subscription) -> None:
-    """Refuse a subscription that cannot be, and fill in Google's defaults."""
+    """Refuse a subscription that Google, or this stand-in, would not make."""
     names.check_subscription(subscription.name)
     names.check_topic(subscription.topic)
+    check_subscription(subscription)
+
+
+def check_subscription(subscription: types.Subscription) -> None:
+    """Refuse settings that cannot be, and fill in Google's defaults."""
     _refuse_others(subscription, _SUBSCRIPTION_FIELDS)
     subscription.ack_deadline_seconds = (
         subscription.ack_deadline_seconds or DEFAULT_ACK_DEADLINE_S

@@ -10,6 +10,8 @@ import grpc
 
 from local_cloud.pubsub import backlog, catalogue, outcomes
 from local_cloud.pubsub.database import Database
+from local_cloud.pubsub.lanes import PAUSE_MAX_S
+from local_cloud.pubsub.posts import Poster
 from local_cloud.pubsub.push import Pusher
 from local_cloud.pubsub.rpc import Handlers
 from local_cloud.pubsub.tokens import TokenSource
@@ -18,6 +20,7 @@ GRPC_MAX_BYTES = 16 * 1024 * 1024
 """Above Google's 10 MB for a publish: `rules.py` refuses that with a sentence."""
 THREADS = 128
 """Each waiting pull and each open stream holds one."""
+PING_MIN_MS = 10_000
 HOUSEKEEPING_S = 1.0
 RETENTION_CHECK_S = 60.0
 
@@ -38,7 +41,7 @@ class Settings:
     port: int
     data: Path
     token_url: str | None = None
-    pause_max_s: float = 60.0
+    pause_max_s: float = PAUSE_MAX_S
 
 
 class Server:
@@ -58,7 +61,9 @@ class Server:
         settings.data.mkdir(parents=True, exist_ok=True)
         self._database = Database(settings.data / "pubsub.sqlite")
         tokens = TokenSource(settings.token_url) if settings.token_url else None
-        self._pusher = Pusher(self._database, tokens, pause_max_s=settings.pause_max_s)
+        self._pusher = Pusher(
+            self._database, Poster(tokens), pause_max_s=settings.pause_max_s
+        )
         self._is_stopping = threading.Event()
         self._grpc = grpc.server(
             ThreadPoolExecutor(THREADS, thread_name_prefix="rpc"),
@@ -68,6 +73,9 @@ class Server:
                 ("grpc.max_send_message_length", -1),
                 # Two servers on one port would each get some of the requests.
                 ("grpc.so_reuseport", 0),
+                # The subscriber client pings every 30 s, messages or none.
+                ("grpc.http2.min_ping_interval_without_data_ms", PING_MIN_MS),
+                ("grpc.keepalive_permit_without_calls", 1),
             ],
         )
         self.port = _bind(self._grpc, settings)

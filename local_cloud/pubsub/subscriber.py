@@ -66,7 +66,7 @@ class Subscriber:
         with self._database.write() as connection:
             changed = catalogue.get_subscription(connection, wanted.name)
             _copy_fields(wanted, changed, request.update_mask)
-            rules.check_new_subscription(changed)
+            rules.check_subscription(changed)
             self._check_tokens(changed.push_config)
             catalogue.save_subscription(connection, changed)
         return changed

@@ -112,8 +112,8 @@ def dotted_name(tree: Expression) -> str:
     if isinstance(tree, Name):
         return tree.name
     if isinstance(tree, Index) and isinstance(tree.key, Literal):
-        of = dotted_name(tree.of)
-        return f"{of}.{tree.key.value}" if of else ""
+        of, key = dotted_name(tree.of), tree.key.value
+        return f"{of}.{key}" if of and isinstance(key, str) else ""
     return ""
 
 

@@ -91,8 +91,7 @@ class Machine:
         if len(self._stack) > DEPTH_MAX:
             raise runtime_error("RecursionError", f"more than {DEPTH_MAX} calls deep")
         routine = self._program[name]
-        scope = Scope(self._environment)
-        scope.variables.update(self._bind(name, given))
+        scope = Scope(self._environment, self._bind(name, given))
         self._stack.append(name)
         try:
             outcome = self._run_steps(routine.steps, scope)
@@ -194,7 +193,7 @@ class Machine:
 
     def _for(self, loop: For, scope: Scope) -> Outcome:
         for index, value in enumerate(_values(scope.fill(loop.of), loop)):
-            inner = scope.inner(**{loop.value: value})
+            inner = scope.inner({loop.value: value})
             if loop.index:
                 inner.variables[loop.index] = index
             outcome = self._run_steps(loop.steps, inner)
@@ -211,7 +210,7 @@ class Machine:
             if tried.handler is None:
                 raise
             names = {tried.error_name: error.value} if tried.error_name else {}
-            return self._run_steps(tried.handler, scope.inner(**names))
+            return self._run_steps(tried.handler, scope.inner(names))
 
     def _retry(self, tried: Try, scope: Scope) -> Outcome:
         pauses = _pauses(tried.retry, scope) if tried.retry else iter(())

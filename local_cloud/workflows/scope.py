@@ -34,13 +34,9 @@ class Scope:
     variables: dict[str, Value] = field(default_factory=dict)
     outer: "Scope | None" = None
 
-    def inner(self, **variables: Value) -> "Scope":
+    def inner(self, variables: dict[str, Value]) -> "Scope":
         """Return a scope inside this one: what it makes, it takes along."""
-        return Scope(self.environment, dict(variables), self)
-
-    def routine(self, variables: dict[str, Value]) -> "Scope":
-        """Return the scope of a subworkflow, which sees only its parameters."""
-        return Scope(self.environment, variables)
+        return Scope(self.environment, variables, self)
 
     def fill(self, template: Template) -> Value:
         """Return the value of something in the file."""

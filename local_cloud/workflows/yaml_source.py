@@ -23,6 +23,9 @@ def read_yaml(source: bytes) -> object:
         raise SourceError(f"the source is no YAML: {error}") from error
 
 
+_BOOLEANS = {"true": True, "false": False}
+
+
 class _Loader(yaml.SafeLoader):
     """PyYAML's safe loader, which by itself takes the last of two equal keys."""
 
@@ -45,3 +48,15 @@ class _Loader(yaml.SafeLoader):
                 raise SourceError(f"line {line}: the key {key.value!r} comes twice")
             seen.add(key.value)
         return dict(super().construct_mapping(node, deep))
+
+    def construct_yaml_bool(self, node: yaml.ScalarNode) -> bool:
+        """Refuse `yes`, `no`, `on` and `off`, which are strings to some readers."""
+        if node.value.lower() not in _BOOLEANS:
+            line = node.start_mark.line + 1
+            raise SourceError(
+                f"line {line}: quote {node.value!r}, or write true, false"
+            )
+        return _BOOLEANS[node.value.lower()]
+
+
+_Loader.add_constructor("tag:yaml.org,2002:bool", _Loader.construct_yaml_bool)

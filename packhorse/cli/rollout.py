@@ -127,14 +127,14 @@ def _wait_until_gone(operate: Operate, release: Release, sequence: int) -> None:
 
 
 def _holders(operate: Operate, release: Release) -> list[str]:
-    """Return the devices whose last report says that they serve the release."""
+    """Return the devices that said last that they serve the release."""
     devices = operate.get("status").get("devices")
     if not isinstance(devices, list):
         raise MalformedError("operate answers with a list of devices")
     return [
         str(row["device"])
         for row in devices
-        if row.get("release") == str(release) and row.get("state") == "serving"
+        if row.get("serving") == str(release)
     ]
 
 

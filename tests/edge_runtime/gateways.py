@@ -94,7 +94,7 @@ class Gateway:
         return ask(self.state_dir, {"do": do, **fields}, timeout_s=60.0)
 
     def request(self, method, path, body=None, headers=None):
-        """Send one request on a connection of its own; return (status, headers, body)."""
+        """Send one request on its own connection: (status, headers, body)."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
         with contextlib.closing(connection):
             connection.request(method, path, body, headers or {})

@@ -145,8 +145,8 @@ def test_any_cut_of_a_model_is_refused_or_answers_nothing_else(save):
 
 
 def test_what_is_no_tensor_is_refused_by_name(save):
-    sequence = helper.make_tensor_sequence_value_info("xs", TensorProto.FLOAT, None)
-    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    sequence = helper.make_tensor_sequence_value_info("xs", TensorProto.FLOAT, ["n"])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["m"])
     node = helper.make_node("ConcatFromSequence", ["xs"], ["y"], axis=0)
     with pytest.raises(ModelError, match="input 'xs' is seq"):
         ModelSession(save(onnx_bytes([node], [sequence], [y])))
@@ -158,7 +158,7 @@ def test_a_model_that_fails_while_it_runs_says_so_in_our_words(save):
     table = numpy_helper.from_array(np.ones(3, np.float32), "t")
     node = helper.make_node("Gather", ["t", "x"], ["y"])
     session = ModelSession(save(onnx_bytes([node], [x], [y], [table])))
-    with pytest.raises(ModelError, match="^the model failed while it ran$"):
+    with pytest.raises(ModelError, match=r"^the model failed while it ran$"):
         session.run({"x": np.array([99], np.int64)})
 
 

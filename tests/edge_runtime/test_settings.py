@@ -73,7 +73,10 @@ def test_vertex_ai_is_listened_to_from_everywhere():
 
 
 def test_a_container_can_be_led_to_loopback():
-    more = {"PACKHORSE_LISTEN_HOST": "127.0.0.1", "STORAGE_EMULATOR_HOST": "localhost:5"}
+    more = {
+        "PACKHORSE_LISTEN_HOST": "127.0.0.1",
+        "STORAGE_EMULATOR_HOST": "localhost:5",
+    }
     settings = serve_settings({**CONTAINER, **more})
     assert settings.host == "127.0.0.1"
     assert settings.container.storage_url == "http://localhost:5"

@@ -221,25 +221,34 @@ def push(identity, client_of):
     return deliver
 
 
+def lead_to_google(patch, identity, folder):
+    """Let google-auth find the local metadata server, as it would on Cloud Run."""
+    patch.setenv("GCE_METADATA_HOST", identity.host)
+    patch.setenv("GCE_METADATA_IP", identity.host)
+    patch.setenv("CLOUDSDK_CONFIG", str(folder / "no-gcloud"))
+    patch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
+
+
+def lead_to_vertex(patch, stand_in):
+    """Set what the functions read about Vertex AI."""
+    named = {"candidate": CANDIDATE, "serving": SERVING}
+    patch.setenv("GOOGLE_CLOUD_PROJECT", PROJECT)
+    patch.setenv("REGION", REGION)
+    patch.setenv("VERTEX_ENDPOINT", stand_in.url)
+    patch.setenv("SERVING_IMAGE", "europe-west4-docker.pkg.dev/p/i/edge:1")
+    patch.setenv("MODEL_ENDPOINTS", json.dumps({"magika": named}))
+
+
 @pytest.fixture
 def google_account(identity, tmp_path, monkeypatch):
-    """Let google-auth find the local metadata server, as it would on Cloud Run."""
-    monkeypatch.setenv("GCE_METADATA_HOST", identity.host)
-    monkeypatch.setenv("GCE_METADATA_IP", identity.host)
-    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path / "no-gcloud"))
-    monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
+    lead_to_google(monkeypatch, identity, tmp_path)
 
 
 @pytest.fixture
 def vertex(tmp_path, google_account, monkeypatch):
-    """Vertex AI's stand-in with two empty endpoints, and the settings for it."""
+    """Vertex AI's stand-in with two empty endpoints, for one test."""
     stand_in = VertexStandIn(tmp_path / "vertex")
-    named = {"candidate": CANDIDATE, "serving": SERVING}
-    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", PROJECT)
-    monkeypatch.setenv("REGION", REGION)
-    monkeypatch.setenv("VERTEX_ENDPOINT", stand_in.url)
-    monkeypatch.setenv("SERVING_IMAGE", "europe-west4-docker.pkg.dev/p/i/edge:1")
-    monkeypatch.setenv("MODEL_ENDPOINTS", json.dumps({"magika": named}))
+    lead_to_vertex(monkeypatch, stand_in)
     yield stand_in
     stand_in.stop()
 

@@ -5,6 +5,7 @@ import time
 from datetime import UTC, datetime
 
 import pytest
+from google.cloud import storage
 
 from functions.errors import NotFoundError
 from functions.release import rollout
@@ -23,8 +24,8 @@ PATIENT = {"RING_SOAK_S": "0", "RING_PATIENCE_S": "3600"}
 class Fleet:
     """The cloud side of a model, and the devices that follow it."""
 
-    def __init__(self, ledger, store, push, vertex):
-        self.ledger, self.store, self.push, self.vertex = ledger, store, push, vertex
+    def __init__(self, ledger, bucket, push, vertex):
+        self.ledger, self.bucket, self.push, self.vertex = ledger, bucket, push, vertex
         self.sequence = 0
 
     def enrol(self, device, ring):
@@ -79,10 +80,9 @@ class Fleet:
     @property
     def document(self):
         """Read what the devices read: the newest signed rollout document."""
-        documents = [
-            decode_rollout(self.store.read(blob.name, 100_000))
-            for blob in self.store._bucket.list_blobs(prefix="targets/rollouts/")
-        ]
+        with storage.Client(project="demo") as client:
+            blobs = client.list_blobs(self.bucket, prefix="targets/rollouts/")
+            documents = [decode_rollout(blob.download_as_bytes()) for blob in blobs]
         return max(documents, key=lambda document: document.sequence)
 
     def traffic(self):
@@ -105,7 +105,7 @@ def fleet(vertex, topics, push, bucket, store, ledger, tmp_path, monkeypatch):
     for name, value in PATIENT.items():
         monkeypatch.setenv(name, value)
     sign_bucket(store, tmp_path, monkeypatch.setenv)
-    return Fleet(ledger, store, push, vertex)
+    return Fleet(ledger, bucket, push, vertex)
 
 
 @pytest.fixture

@@ -19,9 +19,11 @@ from tests.functions.conftest import AUDIENCE, OPERATOR
 AT = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 RELEASE = Release("magika", 2)
 
+pytestmark = pytest.mark.usefixtures("topics")
+
 
 @pytest.fixture
-def call(client_of, identity, bucket, topics, ledger, monkeypatch):
+def call(client_of, identity, bucket, ledger, monkeypatch):
     """Call `operate` as the operator; the path comes without `/v1/`."""
     monkeypatch.setenv("DEVICE_BUCKET", bucket)
     client = client_of("operate")

@@ -11,7 +11,13 @@ import pytest
 from functions import settings
 from functions.adapters.vertex import Vertex
 from packhorse.names import Release
-from tests.functions.vertex_stand_in import CANDIDATE, PARENT, SERVING
+from tests.functions.conftest import lead_to_google, lead_to_vertex
+from tests.functions.vertex_stand_in import (
+    CANDIDATE,
+    PARENT,
+    SERVING,
+    VertexStandIn,
+)
 
 ONE, TWO = Release("magika", 1), Release("magika", 2)
 ROWS = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [2], "data": [1, 2]}]}
@@ -44,15 +50,36 @@ class Cloud:
         self.vertex.move_traffic(self.vertex.read_endpoint(SERVING), {release: 100})
 
 
+@pytest.fixture(scope="module")
+def served(identity, tmp_path_factory):
+    """A stand-in that serves release 1, for all tests that leave it so."""
+    folder = tmp_path_factory.mktemp("served")
+    stand_in = VertexStandIn(folder / "vertex")
+    with pytest.MonkeyPatch.context() as patch:
+        lead_to_google(patch, identity, folder)
+        lead_to_vertex(patch, stand_in)
+        Cloud(stand_in).serve(ONE)
+    yield stand_in
+    stand_in.stop()
+
+
+@pytest.fixture
+def client(client_of, served, google_account, monkeypatch):
+    lead_to_vertex(monkeypatch, served)
+    return client_of("predict")
+
+
 @pytest.fixture
 def cloud(vertex):
+    """A stand-in of the test's own, which it may change or kill."""
     found = Cloud(vertex)
     found.serve(ONE)
     return found
 
 
 @pytest.fixture
-def client(client_of, cloud):
+def fragile(client_of, cloud):
+    """A client of the test's own stand-in."""
     return client_of("predict")
 
 
@@ -97,11 +124,11 @@ def test_a_request_id_that_could_break_a_log_is_replaced(client):
     assert len(reply.headers["X-Request-Id"]) == 32
 
 
-def test_a_body_above_the_limit_never_goes_upstream(client, cloud):
+def test_a_body_above_the_limit_never_goes_upstream(fragile, cloud):
     cloud.stand_in.process.kill()
     cloud.stand_in.process.wait()
 
-    reply = client.post("/", data=b"x" * 1_500_001)
+    reply = fragile.post("/", data=b"x" * 1_500_001)
 
     assert reply.status_code == 413
     assert "1500000" in reply.json["error"]
@@ -115,7 +142,7 @@ def test_binary_tensors_travel_with_their_size_in_the_content_type(client):
         headers={"Inference-Header-Content-Length": "2"},
     )
 
-    assert reply.json == {
+    assert json.loads(reply.data) == {
         "came": "application/vnd.vertex-ai-triton.binary+json;json-header-size=2"
     }
     assert reply.headers["Inference-Header-Content-Length"] == "2"
@@ -157,31 +184,31 @@ def test_health_and_metadata_are_answered_without_the_model(client):
     assert client.get("/v2").json["name"] == "packhorse"
 
 
-def test_an_upstream_that_is_away_is_unavailable_and_says_no_more(client, cloud):
+def test_an_upstream_that_is_away_is_unavailable_and_says_no_more(fragile, cloud):
     cloud.stand_in.process.kill()
     cloud.stand_in.process.wait()
 
-    reply = client.post("/", json=ROWS)
+    reply = fragile.post("/", json=ROWS)
 
     assert reply.status_code == 503
     assert reply.json == {"error": "Vertex AI gave no usable answer"}
-    assert client.get("/v2/models/magika").status_code == 503
+    assert fragile.get("/v2/models/magika").status_code == 503
 
 
-def test_an_answer_that_takes_too_long_is_given_up(client_of, cloud, monkeypatch):
+def test_an_answer_that_takes_too_long_is_given_up(client, monkeypatch):
     monkeypatch.setenv("PREDICT_TIMEOUT_S", "0.2")
 
-    reply = client_of("predict").post("/", json={**ROWS, "sleep_s": 1})
+    reply = client.post("/", json={**ROWS, "sleep_s": 1})
 
     assert reply.status_code == 503
 
 
-def test_a_release_deployed_later_is_named_too(client, cloud, monkeypatch):
-    assert client.post("/", json=ROWS).headers["X-Packhorse-Release"] == "magika@1"
+def test_a_release_deployed_later_is_named_too(fragile, cloud, monkeypatch):
+    assert fragile.post("/", json=ROWS).headers["X-Packhorse-Release"] == "magika@1"
     monkeypatch.setattr("functions.adapters.raw_predict.LOOK_AGAIN_S", 0.0)
     cloud.serve(TWO)
 
-    reply = client.post("/", json=ROWS)
+    reply = fragile.post("/", json=ROWS)
 
     assert reply.headers["X-Packhorse-Release"] == "magika@2"
 
@@ -217,13 +244,11 @@ def test_an_answer_of_another_version_than_asked_for_is_not_given(client):
     assert "outputs" not in reply.json
 
 
-def test_with_several_models_the_root_path_asks_for_a_name(
-    client_of, vertex, monkeypatch
-):
+def test_with_several_models_the_root_path_asks_for_a_name(client, monkeypatch):
     named = {"candidate": CANDIDATE, "serving": SERVING}
     monkeypatch.setenv("MODEL_ENDPOINTS", json.dumps({"a": named, "b": named}))
 
-    reply = client_of("predict").post("/", json=ROWS)
+    reply = client.post("/", json=ROWS)
 
     assert reply.status_code == 404
     assert "here are 2" in reply.json["error"]

@@ -52,8 +52,6 @@ def answer(capsys):
         (errors.RolloutError("x"), 409),
         (errors.UpstreamUnavailableError("x"), 503),
         (errors.UpstreamRefusedError("x"), 502),
-        (errors.SettingsError("x"), 500),
-        (errors.CloudError("x"), 500),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
 )
@@ -63,6 +61,15 @@ def test_every_error_has_its_status(answer, error, status):
     assert (response.status_code, line["status"]) == (status, status)
     assert response.json == {"error": "x"}
     assert line["reason"] == "x"
+
+
+@pytest.mark.parametrize("kind", [errors.SettingsError, errors.CloudError])
+def test_how_a_function_is_set_up_is_said_in_the_log_alone(answer, kind):
+    response, line = answer(kind("LEDGER_URL is not set"))
+
+    assert response.status_code == 500
+    assert "LEDGER_URL" not in response.get_data(as_text=True)
+    assert line["reason"] == "LEDGER_URL is not set"
 
 
 def test_a_crash_says_nothing_of_what_it_met(answer):

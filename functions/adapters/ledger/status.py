@@ -82,6 +82,7 @@ def _devices(connection: sa.Connection) -> list[dict[str, object]]:
             "device": status.device,
             "ring": status.ring,
             "is_enrolled": status.is_enrolled,
+            "serving": status.serving,
             "release": status.release,
             "state": status.state,
             "reason": status.reason,

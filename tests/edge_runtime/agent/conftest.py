@@ -14,6 +14,7 @@ from edge_runtime.settings import AgentSettings
 from packhorse.device_key import public_pem, verify_envelope
 from packhorse.report import decode_report, open_envelope
 from tests.edge_runtime.agent.gateway import running_gateway
+from tests.edge_runtime.agent.receiver import Receiver
 from tests.tuf_repository import RepositoryServer, TufRepository
 
 
@@ -101,3 +102,10 @@ def told(spool, identity):
         return [decode_report(envelope.payload) for envelope in envelopes]
 
     return read
+
+
+@pytest.fixture
+def receiver():
+    receiver = Receiver()
+    yield receiver
+    receiver.stop()

@@ -10,9 +10,6 @@ from edge_runtime.agent.errors import UnavailableError
 from edge_runtime.agent.web import Web
 from packhorse.device_key import verify_envelope
 from packhorse.report import open_envelope
-from tests.edge_runtime.agent.test_report import receiver
-
-__all__ = ["receiver"]
 
 
 def test_the_key_is_made_once_and_readable_by_its_user_only(state_dir):

@@ -1,8 +1,5 @@
 """Reports wait on the disk until the cloud has them, in their order."""
 
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
 import pytest
 
 from edge_runtime.agent.errors import UnavailableError
@@ -13,49 +10,6 @@ from tests.edge_runtime.agent.bundles import release
 
 SERVING = News(DeviceState.SERVING, release(1), "magika@1#1", "", {"took_s": 0.5})
 STEP = News(DeviceState.DOWNLOADED, release(1))
-
-
-class Receiver:
-    """Takes posts on loopback; `statuses` are used up one by one, then 202."""
-
-    def __init__(self):
-        owner = self
-        self.statuses = []
-        self.bodies = []
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                status = owner.statuses.pop(0) if owner.statuses else 202
-                if status < 300:
-                    owner.bodies.append(body)
-                self.send_response(status)
-                self.send_header("Content-Length", "2")
-                self.end_headers()
-                self.wfile.write(b"{}")
-
-            def log_message(self, *args):
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
-        self._thread.start()
-
-    def reports(self):
-        return [decode_report(open_envelope(body).payload) for body in self.bodies]
-
-    def stop(self):
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-
-@pytest.fixture
-def receiver():
-    receiver = Receiver()
-    yield receiver
-    receiver.stop()
 
 
 def test_reports_arrive_once_and_in_order(spool, receiver):

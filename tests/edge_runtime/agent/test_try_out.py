@@ -5,9 +5,10 @@ import pytest
 
 from edge_runtime.agent.errors import ReleaseRefusedError
 from edge_runtime.agent.install import install_bundle
-from edge_runtime.agent.try_out import BASE_MEMORY_BYTES, run_job
+from edge_runtime.agent.try_out import BASE_MEMORY_BYTES, check_runtime_takes, run_job
 from edge_runtime.agent.try_process import Job
 from edge_runtime.slots import open_slots
+from packhorse.manifest import RuntimeNeeds
 from tests.edge_runtime.agent.bundles import (
     ROW,
     endless,
@@ -114,3 +115,18 @@ def test_an_active_release_of_another_signature_costs_only_the_ratio(job_of):
     job = job_of(make_bundle(release(2)), active=make_bundle(release(1)))
     (job.active / "model.onnx").write_bytes(b"gone")
     assert "latency_ratio" not in run_job(job)
+
+
+def test_a_runtime_takes_what_it_knows():
+    check_runtime_takes(RuntimeNeeds(8, {"": 17, "ai.onnx.ml": 3}, "1.15.0"))
+
+
+@pytest.mark.parametrize(
+    ("ir_version", "opset"), [(900, 17), (8, 9000)], ids=["representation", "operators"]
+)
+def test_a_bundle_too_new_for_the_runtime_is_refused(ir_version, opset):
+    needs = RuntimeNeeds(ir_version, {"": opset}, "1.15.0")
+    with pytest.raises(
+        ReleaseRefusedError, match=f"IR {ir_version} .* ai.onnx {opset}"
+    ):
+        check_runtime_takes(needs)

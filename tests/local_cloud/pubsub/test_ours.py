@@ -1,16 +1,12 @@
 """What Google's service does and its emulator does not, and what we refuse."""
 
-import base64
 import itertools
-import json
-import urllib.request
 
 import google.auth.jwt
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 from google.api_core import exceptions
 
+from tests.local_cloud.jwks import public_keys
 from tests.local_cloud.pubsub.cloud import Cloud
 from tests.local_cloud.pubsub.stand_ins import (
     StandIn,
@@ -21,28 +17,6 @@ from tests.local_cloud.pubsub.stand_ins import (
 
 PUSHER = "push@packhorse-demo.iam.gserviceaccount.com"
 AUDIENCE = "https://register-release.example"
-
-
-def public_keys(identity):
-    """Return the published keys as google-auth wants them: by key id, in PEM."""
-    url = f"http://127.0.0.1:{identity.port}/certs"
-    with urllib.request.urlopen(url, timeout=10) as reply:
-        keys = json.load(reply)["keys"]
-    return {key["kid"]: public_pem(key) for key in keys}
-
-
-def public_pem(key):
-    modulus, exponent = (
-        int.from_bytes(base64.urlsafe_b64decode(key[part] + "=="), "big")
-        for part in ("n", "e")
-    )
-    return (
-        rsa.RSAPublicNumbers(exponent, modulus)
-        .public_key()
-        .public_bytes(
-            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
-    )
 
 
 def test_a_filter_keeps_other_messages_away(our_cloud):
@@ -69,7 +43,7 @@ def test_a_push_carries_a_token_that_google_auth_accepts(our_cloud, identity, en
 
     scheme, token = post.headers["Authorization"].split()
     claims = google.auth.jwt.decode(
-        token, certs=public_keys(identity), audience=AUDIENCE
+        token, certs=public_keys(identity.port), audience=AUDIENCE
     )
     assert scheme == "Bearer"
     assert claims["email"] == PUSHER
@@ -87,7 +61,7 @@ def test_without_an_audience_the_token_is_for_the_endpoint(
     post = endpoint.wait_for_posts(1)[0]
 
     token = post.headers["Authorization"].split()[1]
-    claims = google.auth.jwt.decode(token, certs=public_keys(identity))
+    claims = google.auth.jwt.decode(token, certs=public_keys(identity.port))
     assert claims["aud"] == endpoint.url
 
 

@@ -5,6 +5,7 @@ Over REST the client tells errors apart by the HTTP status alone: 400 is a
 """
 
 import pytest
+import requests
 from google.api_core import exceptions
 from google.cloud import aiplatform_v1
 
@@ -64,6 +65,19 @@ def test_a_deployed_model_has_the_id_it_was_given_and_a_fixed_version(vertex, tw
     deployed = {one.id: one.model_version_id for one in endpoint.deployed_models}
 
     assert deployed == {"1": "1", "2": "2"}
+
+
+def test_answers_hold_nothing_that_googles_messages_do_not_know(vertex, two):
+    def read(message, name):
+        text = requests.get(f"{vertex.url}/v1/{name}", timeout=5).text
+        return message.from_json(text, ignore_unknown_fields=False)
+
+    endpoint = read(aiplatform_v1.Endpoint, two)
+    deployed = endpoint.deployed_models[0]
+    model = read(aiplatform_v1.Model, f"{deployed.model}@{deployed.model_version_id}")
+
+    assert endpoint.name == two
+    assert model.display_name == "magika"
 
 
 def test_a_deployment_without_a_split_leaves_the_split_as_it_was(vertex):

@@ -65,7 +65,14 @@ def test_an_element_of_another_kind_is_refused_with_what_came(datatype, value, w
 
 @pytest.mark.parametrize(
     "data",
-    [[1.0], [1.0, 2.0, 3.0], [[1.0, 2.0], [3.0]], [[1.0, 2.0], 3.0], [[[1.0, 2.0]]], {}],
+    [
+        [1.0],
+        [1.0, 2.0, 3.0],
+        [[1.0, 2.0], [3.0]],
+        [[1.0, 2.0], 3.0],
+        [[[1.0, 2.0]]],
+        {},
+    ],
     ids=["too few", "too many", "ragged", "mixed", "too deep", "no list"],
 )
 def test_data_that_disagrees_with_the_shape_is_refused(data):

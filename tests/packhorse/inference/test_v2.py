@@ -76,7 +76,9 @@ def test_a_wrong_request_is_refused_with_a_sentence(document, words):
         decode(document)
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"NaN", b'{"a":NaN}', b"\xff", b"[" * 5000])
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"NaN", b'{"a":NaN}', b"\xff", b"[" * 5000]
+)
 def test_what_is_no_json_is_refused(body):
     with pytest.raises(TensorError, match="must be JSON"):
         decode_body(body)
@@ -122,7 +124,9 @@ def test_nan_and_infinities_are_written_as_null():
 def test_text_and_turned_arrays_are_written_in_row_major_order():
     words = np.array([["a", "b"], ["c", "d"]], dtype=object)
     turned = np.arange(6, dtype=np.int64).reshape(2, 3).T
-    document = json.loads(encode_response(Release("m", 1), "", {"w": words, "t": turned}))
+    document = json.loads(
+        encode_response(Release("m", 1), "", {"w": words, "t": turned})
+    )
     text, numbers = document["outputs"]
     assert (text["datatype"], text["data"]) == ("BYTES", ["a", "b", "c", "d"])
     assert numbers["data"] == [0, 3, 1, 4, 2, 5]

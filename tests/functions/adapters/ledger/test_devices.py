@@ -8,6 +8,7 @@ import pytest
 from functions.errors import ReportRefusedError
 from functions.release.gate import RingCounts
 from packhorse.assignment import WHOLE, device_position
+from packhorse.names import Release
 from packhorse.report import DeviceState
 
 ROLLOUT = "magika-2-1"
@@ -160,7 +161,7 @@ def test_status_shows_where_each_device_stands(ledger, take, now):
     first, second = ledger.snapshot_status()["devices"]
 
     assert (first["state"], first["reason"]) == ("refused", "NaN in shadow")
-    assert first["release"] == "magika@2"
+    assert (first["release"], first["serving"]) == ("magika@2", "magika@2")
     assert (second["device"], second["is_enrolled"]) == ("gateway-2", False)
 
 
@@ -170,3 +171,13 @@ def test_words_that_no_database_can_keep_do_not_stop_a_report(ledger, take, now)
     take(state=DeviceState.FAILED, reason="cut \ud800 here \0 and here")
 
     assert counts(ledger).reason == "cut ? here ? and here"
+
+
+def test_status_shows_what_a_device_serves_whatever_else_it_tried(ledger, take, now):
+    enrol(ledger, now, "gateway-1")
+    take(sequence=1)
+    take(sequence=2, release=Release("magika", 4), state=DeviceState.REFUSED)
+    assert ledger.snapshot_status()["devices"][0]["serving"] == "magika@2"
+
+    take(sequence=3, state=DeviceState.ROLLED_BACK)
+    assert ledger.snapshot_status()["devices"][0]["serving"] == ""

@@ -1,0 +1,27 @@
+"""Publish notices as the cloud does."""
+
+from contextlib import contextmanager
+
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+
+from tests.mosquitto import CLOUD
+
+
+@contextmanager
+def publishing(broker):
+    """Give a function that publishes to `broker`."""
+    client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
+    certificate, key = broker.make_client(CLOUD)
+    client.tls_set(str(broker.ca_file), str(certificate), str(key))
+    client.connect("127.0.0.1", broker.port)
+    client.loop_start()
+
+    def publish(topic, *, retain=False):
+        client.publish(topic, b"{}", qos=1, retain=retain).wait_for_publish(10.0)
+
+    try:
+        yield publish
+    finally:
+        client.disconnect()
+        client.loop_stop()

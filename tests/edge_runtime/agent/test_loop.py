@@ -1,0 +1,229 @@
+"""The agent as a process of its own: started, woken, killed, stopped."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from contextlib import contextmanager
+
+import pytest
+
+from edge_runtime.agent.loop import BACKOFF_MAX_S, backoff_s
+from edge_runtime.agent.notices import notice_topic
+from edge_runtime.slots import open_slots
+from packhorse.assignment import Offer, RolloutDocument
+from packhorse.report import DeviceState
+from tests.edge_runtime.agent.broker import publishing
+from tests.edge_runtime.agent.bundles import make_bundle, release
+from tests.edge_runtime.agent.gateway import ROOT, wait_until
+from tests.mosquitto import running_mosquitto
+
+KILLED_AGENT = "tests.edge_runtime.agent.killed_agent"
+POINTS = int(os.environ.get("PACKHORSE_FAULT_POINTS", "4"))
+"""Durable steps of one deployment that each fault hits; a large number is all."""
+
+
+@pytest.fixture
+def environment(state_dir, server, receiver, settings):
+    return {
+        **os.environ,
+        "PACKHORSE_STATE_DIR": str(state_dir),
+        "PACKHORSE_DEVICE": "gateway-1",
+        "PACKHORSE_RING": "0",
+        "PACKHORSE_MODEL": "magika",
+        "PACKHORSE_REPOSITORY_URL": server.url,
+        "PACKHORSE_ROOT_FILE": str(settings.root_file),
+        "PACKHORSE_ENROLL_URL": f"{receiver.url}/enroll",
+        "PACKHORSE_ENROLL_TOKEN": "one-time",
+        "PACKHORSE_REPORT_URL": receiver.url,
+        "PACKHORSE_POLL_S": "1",
+    }
+
+
+@pytest.fixture
+def publish(repository):
+    """Return a function that makes one release stable for everybody."""
+
+    def publish(version):
+        bundle = repository.publish_bundle(
+            release(version), make_bundle(release(version))
+        )
+        offer = Offer(release(version), {"fp32": bundle})
+        repository.publish_rollout(RolloutDocument("magika", version, stable=offer))
+
+    return publish
+
+
+@contextmanager
+def running_agent(environment, log):
+    with log.open("ab") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "edge_runtime", "agent"],
+            env=environment,
+            cwd=ROOT,
+            stdout=file,
+            stderr=file,
+        )
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+
+def serves(gateway, name):
+    return lambda: gateway.infer(1, 2, 3)[1] == name
+
+
+def test_an_agent_enrols_deploys_reports_and_ends_at_once_when_told(
+    environment, gateway, publish, receiver, tmp_path
+):
+    publish(1)
+    with running_agent(environment, tmp_path / "agent.log") as process:
+        wait_until(serves(gateway, "magika@1"), "release 1 serves")
+        wait_until(lambda: len(receiver.bodies) == 5, "the reports arrive")
+        process.send_signal(signal.SIGTERM)
+        told_at = time.monotonic()
+
+        assert process.wait(10) == 0
+        assert time.monotonic() - told_at < 2
+
+    reports = receiver.reports()
+    assert [report.state for report in reports] == [
+        DeviceState.ENROLLED,
+        DeviceState.DOWNLOADED,
+        DeviceState.INSTALLED,
+        DeviceState.TRIED,
+        DeviceState.SERVING,
+    ]
+    assert [report.sequence for report in reports] == [1, 2, 3, 4, 5]
+
+
+def test_an_agent_started_again_says_nothing_twice(
+    environment, gateway, publish, receiver, tmp_path
+):
+    publish(1)
+    with running_agent(environment, tmp_path / "agent.log"):
+        wait_until(lambda: len(receiver.bodies) == 5, "the reports arrive")
+    publish(2)
+    with running_agent(environment, tmp_path / "agent.log"):
+        wait_until(lambda: len(receiver.bodies) == 9, "the new ones arrive")
+
+    states = Counter(report.state for report in receiver.reports())
+    assert states[DeviceState.ENROLLED] == 1
+    assert states[DeviceState.SERVING] == 2
+
+
+def test_a_second_agent_on_the_same_state_ends_with_a_sentence(
+    environment, state_dir, tmp_path
+):
+    log = tmp_path / "agent.log"
+    with running_agent(environment, log):
+        wait_until(lambda: "agent_started" in log.read_text(), "the first agent runs")
+        second = subprocess.run(
+            [sys.executable, "-m", "edge_runtime", "agent"],
+            env=environment,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+
+    assert second.returncode == 1
+    assert f"another agent works in {state_dir}" in second.stderr
+
+
+def test_an_agent_without_any_cloud_keeps_running_and_spooling(
+    environment, gateway, publish, server, tmp_path
+):
+    publish(1)
+    log = tmp_path / "agent.log"
+    with running_agent(environment, log):
+        wait_until(serves(gateway, "magika@1"), "release 1 serves")
+    server.faults.status = 503
+    away = {**environment, "PACKHORSE_REPORT_URL": "http://127.0.0.1:1"}
+    with running_agent(away, log) as process:
+        wait_until(lambda: "poll_failed" in log.read_text(), "a poll fails")
+        assert process.poll() is None
+        assert gateway.infer(1, 2, 3)[1] == "magika@1"
+
+
+def test_a_notice_wakes_an_agent_long_before_its_next_poll(
+    environment, gateway, publish, tmp_path
+):
+    with running_mosquitto(tmp_path) as broker:
+        certificate, key = broker.make_client("gateway-1")
+        patient = {
+            **environment,
+            "PACKHORSE_POLL_S": "3600",
+            "PACKHORSE_MQTT_URL": broker.url,
+            "PACKHORSE_MQTT_CA_FILE": str(broker.ca_file),
+            "PACKHORSE_MQTT_CERT_FILE": str(certificate),
+            "PACKHORSE_MQTT_KEY_FILE": str(key),
+        }
+        log = tmp_path / "agent.log"
+        with running_agent(patient, log), publishing(broker) as notify:
+            wait_until(lambda: "poll_refused" in log.read_text(), "the first poll")
+            publish(1)
+            notify(notice_topic(0, "magika"), retain=True)
+            wait_until(serves(gateway, "magika@1"), "release 1 serves")
+
+
+def broken_at(step, environment, fault="kill"):
+    """Run the agent with a fault at that durable step; return how many it saw."""
+    done = subprocess.run(
+        [sys.executable, "-m", KILLED_AGENT, fault, str(step), json.dumps(environment)],
+        cwd=ROOT,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    if step:
+        assert done.returncode in {0, -signal.SIGKILL}, done.stderr
+        return step
+    return int(done.stderr.splitlines()[-1])
+
+
+@pytest.mark.parametrize("fault", ["kill", "ENOSPC", "EIO"])
+def test_a_fault_at_any_durable_step_leaves_a_gateway_that_converges(
+    environment, gateway, publish, told, rebuilt, fault
+):
+    publish(1)
+    assert broken_at(0, environment)
+    publish(2)
+    steps = broken_at(0, environment)
+    points = sorted(random.sample(range(1, steps + 1), min(POINTS, steps)))
+    for version, point in enumerate(points, start=3):
+        publish(version)
+        broken_at(point, environment, fault)
+        status, name, _ = gateway.infer(1, 2, 3)
+        assert (status, name) in {
+            (200, f"magika@{version - 1}"),
+            (200, f"magika@{version}"),
+        }
+
+        wait_until(rebuilt().step, f"release {version} after {fault} at {point}")
+
+        assert gateway.infer(1, 2, 3)[1] == f"magika@{version}", point
+        active = open_slots(gateway.state_dir).active()
+        assert active is not None
+        assert active.verify().release == release(version)
+
+    sequences = [report.sequence for report in told()]
+    assert len(set(sequences)) == len(sequences)
+    failures = {DeviceState.FAILED, DeviceState.REFUSED, DeviceState.ROLLED_BACK}
+    assert not [r for r in told() if r.state in failures]
+    served = {r.release for r in told() if r.state is DeviceState.SERVING}
+    assert served == {release(v) for v in range(1, 3 + len(points))}
+
+
+def test_waits_grow_with_failures_up_to_a_limit():
+    waits = [backoff_s(failures) for failures in range(40)]
+    assert waits == sorted(waits)
+    assert waits[0] == 1.0
+    assert waits[-1] == BACKOFF_MAX_S

@@ -1,0 +1,83 @@
+"""Heads that two readers could understand differently are refused."""
+
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_runtime.http_head import HttpError, parse_head
+
+
+def head(*lines, start="POST /x HTTP/1.1", host="Host: a"):
+    return "\r\n".join([start, *([host] if host else []), *lines, "", ""]).encode(
+        "latin-1"
+    )
+
+
+@pytest.mark.parametrize(
+    ("wire", "status"),
+    [
+        (head("Content-Length: 5", "Content-Length: 5"), 400),
+        (head("Content-Length: 5", "Content-Length: 6"), 400),
+        (head("Content-Length: 5, 5"), 400),
+        (head("Content-Length: +5"), 400),
+        (head("Content-Length: 0x5"), 400),
+        (head("Content-Length: -1"), 400),
+        (head("Content-Length: 5", "Transfer-Encoding: chunked"), 400),
+        (head("Transfer-Encoding: chunked", "Content-Length: 5"), 400),
+        (head("Transfer-Encoding: chunked, chunked"), 400),
+        (head("Transfer-Encoding: gzip, chunked"), 501),
+        (head("Transfer-Encoding: identity"), 501),
+        (head("Transfer-Encoding: xchunked"), 501),
+        (head("Transfer-Encoding : chunked"), 400),
+        (head("A: b\n Content-Length: 5"), 400),
+        (head("A: b\nContent-Length: 5"), 400),
+        (b"POST /x HTTP/1.1\nHost: a\n\r\n\r\n", 400),
+        (head("A: b\x00c"), 400),
+        (head(" folded"), 400),
+        (head(host=None), 400),
+        (head("Host: b"), 400),
+        (head(start="GET /x HTTP/2.0"), 505),
+        (head(start="GET /x"), 505),
+        (head(start="GET x HTTP/1.1"), 400),
+        (head(start="GET http://a/ HTTP/1.1"), 400),
+        (head(start="CONNECT a:1 HTTP/1.1"), 501),
+        (head("Upgrade: h2c", "Connection: Upgrade"), 501),
+        (head("Expect: a miracle"), 417),
+        (head("Transfer-Encoding: chunked", start="POST /x HTTP/1.0"), 400),
+        (head(*[f"H{i}: v" for i in range(101)]), 431),
+        (b"\r\n\r\n", 505),
+    ],
+)
+def test_a_bad_head_is_refused(wire, status):
+    with pytest.raises(HttpError) as caught:
+        parse_head(wire)
+    assert caught.value.status == status, caught.value.sentence
+
+
+@pytest.mark.parametrize(
+    ("wire", "keeps"),
+    [
+        (head(), True),
+        (head("Connection: close"), False),
+        (head("Connection: keep-alive, Close"), False),
+        (head(start="GET / HTTP/1.0"), False),
+        (head("Connection: Keep-Alive", start="GET / HTTP/1.0", host=None), True),
+    ],
+)
+def test_who_stays_connected(wire, keeps):
+    assert parse_head(wire).keeps_alive is keeps
+
+
+def test_a_head_says_what_follows():
+    got = parse_head(head("Content-Length: 12", "Expect: 100-continue"))
+    assert (got.method, got.url, got.length_bytes) == (b"POST", b"/x", 12)
+    assert got.expects_continue
+    assert not got.is_chunked
+
+
+@given(st.binary(max_size=300))
+def test_no_bytes_make_it_raise_anything_else(wire):
+    with contextlib.suppress(HttpError):
+        parse_head(wire + b"\r\n\r\n")

@@ -1,0 +1,53 @@
+"""The command line."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.edge_runtime.gateways import ROOT, install_tiny
+
+
+def run(*arguments, **environ):
+    return subprocess.run(
+        [sys.executable, "-m", "edge_runtime", *arguments],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **environ},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_help_shows_examples():
+    done = run("--help")
+    assert done.returncode == 0
+    assert "edge-runtime status --json" in done.stdout
+
+
+def test_status_without_a_supervisor_says_what_is_installed(state_dir):
+    install_tiny(state_dir, "a", 1)
+    install_tiny(state_dir, "b", 2, is_active=True)
+    done = run("status", "--json", PACKHORSE_STATE_DIR=str(state_dir))
+    document = json.loads(done.stdout)
+    assert document["active"] == "b"
+    assert document["slots"] == {"a": "tiny@1", "b": "tiny@2"}
+    assert document["serving"]["ready"] is False
+
+
+def test_status_says_what_serves(start_gateway, state_dir):
+    install_tiny(state_dir, "a", 1, is_active=True)
+    start_gateway().wait_ready()
+    done = run("status", PACKHORSE_STATE_DIR=str(state_dir))
+    assert done.returncode == 0
+    assert "slot a  tiny@1" in done.stdout
+    assert "server  tiny@1: ready" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["serve", "status", "agent"])
+def test_a_missing_setting_is_a_sentence_and_no_traceback(command):
+    done = run(command)
+    assert done.returncode == 1
+    assert done.stderr == "edge-runtime: the setting PACKHORSE_STATE_DIR is missing\n"

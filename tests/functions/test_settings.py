@@ -1,0 +1,60 @@
+"""A setting that is missing or wrong says so by its name."""
+
+import pytest
+
+from functions import settings, variables
+from functions.errors import SettingsError
+
+CALLER = {
+    "FUNCTION_AUDIENCE": "https://f.example",
+    "ALLOWED_CALLERS": " a@example.com, b@example.com,",
+}
+
+
+def test_callers_have_googles_issuer_unless_told_otherwise():
+    found = settings.caller_settings(CALLER)
+
+    assert found.issuer == "https://accounts.google.com"
+    assert found.certs_url == "https://www.googleapis.com/oauth2/v3/certs"
+    assert found.allowed_callers == {"a@example.com", "b@example.com"}
+
+
+def test_notices_have_a_day_unless_told_otherwise():
+    found = settings.notice_settings({"MODEL_REPOSITORY": "h/p/r", "VARIANTS": "a,b"})
+
+    assert (found.max_age_s, found.variants) == (86_400, ("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("load", "env", "name"),
+    [
+        (settings.caller_settings, {"ALLOWED_CALLERS": "a"}, "FUNCTION_AUDIENCE"),
+        (settings.caller_settings, CALLER | {"ALLOWED_CALLERS": ","}, "ALLOWED_CALL"),
+        (settings.caller_settings, CALLER | {"OIDC_CERTS_URL": "ftp:/"}, "OIDC_CERTS"),
+        (settings.ledger_url, {}, "LEDGER_URL"),
+        (settings.ledger_url, {"LEDGER_URL": "  "}, "LEDGER_URL"),
+        (settings.project, {}, "GOOGLE_CLOUD_PROJECT"),
+        (settings.device_bucket, {}, "DEVICE_BUCKET"),
+        (settings.bundle_bucket, {}, "BUNDLE_BUCKET"),
+        (settings.model_repository, {"MODEL_REPOSITORY": "host"}, "MODEL_REPOSITORY"),
+        (settings.variants, {"VARIANTS": "FP32"}, "VARIANTS"),
+        (settings.stuck_after_s, {"STUCK_AFTER_S": "soon"}, "STUCK_AFTER_S"),
+        (settings.stuck_after_s, {"STUCK_AFTER_S": "0"}, "STUCK_AFTER_S"),
+    ],
+)
+def test_what_is_missing_or_wrong_names_itself(load, env, name):
+    with pytest.raises(SettingsError, match=name):
+        load(env)
+
+
+def test_a_number_is_read_with_its_bound():
+    assert variables.number({"X": "0.5"}, "X", 1.0) == 0.5
+    assert variables.number({}, "X", 1.0) == 1.0
+    for wrong in ("-1", "nan", "inf", "1e9", "0.2"):
+        with pytest.raises(SettingsError, match="X"):
+            variables.number({"X": wrong}, "X", 1.0, low=0.3)
+
+
+def test_an_optional_setting_may_be_absent():
+    assert variables.optional({}, "X") == ""
+    assert variables.optional({"X": " y "}, "X") == "y"
