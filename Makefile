@@ -12,6 +12,7 @@ export UV_PYTHON_DOWNLOADS := never
 
 SHARED_SOURCES := $(shell find packhorse edge_runtime -name '*.py' -o -name '*.html' 2>/dev/null)
 MAGIKA := .cache/magika-0.6.1/.complete .cache/magika-1.0.1/.complete
+SCHEMAS := .cache/workflows-emulator-1.10.0/.complete
 
 .PHONY: help setup demo test check format lint types imports pins clean system-packages
 .DEFAULT_GOAL := help
@@ -24,7 +25,7 @@ setup: .venv/.complete .venv-gateway/.complete
 demo: setup $(MAGIKA)
 	@$(RUN) -m local_cloud.demo --cache .cache $(if $(ONCE),--once)
 
-test: setup $(MAGIKA) system-packages
+test: setup $(MAGIKA) $(SCHEMAS) system-packages
 	@$(RUN) -m pytest -q $(ARGS)
 
 check: setup format lint types imports test
@@ -80,6 +81,12 @@ NO_INDEX = { echo "make: the Python index did not answer and nothing is cached: 
 	  || $(call NO_INDEX,$(@D))
 	@touch $@
 
+# Only the JSON Schema for Workflows is read from it; nothing of it runs.
+.cache/workflows-emulator-%/.complete: .venv/.complete requirements/workflows-emulator-%.txt
+	@$(UV) pip install --quiet --python .venv/bin/python --no-deps --require-hashes --target $(@D) -r requirements/workflows-emulator-$*.txt \
+	  || $(call NO_INDEX,$(@D))
+	@touch $@
+
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url
 CONSTRAINED = $(COMPILE) --constraints requirements/dev.txt pyproject.toml
 
@@ -92,6 +99,7 @@ pins: .venv/bin/uv
 	@$(CONSTRAINED) --extra cli -o requirements/cli.txt
 	@$(COMPILE) pyproject.toml --extra iot -o requirements/iot.txt
 	@echo uv | $(COMPILE) --constraints requirements/dev.txt - -o requirements/uv.txt
+	@echo workflows-emulator==1.10.0 | $(COMPILE) --no-deps - -o requirements/workflows-emulator-1.10.0.txt
 	@for v in 0.6.1 1.0.1; do echo "magika==$$v" | $(COMPILE) --no-deps - -o requirements/magika-$$v.txt; done
 
 clean:

@@ -15,6 +15,8 @@ from edge_runtime.counts import Counts
 from edge_runtime.replies import Reply, error_reply, json_reply
 from edge_runtime.service import Handler, ModelService
 
+NOT_FOUND = 404
+
 
 def create_app(service: ModelService, counts: Counts, *, slot: str) -> Flask:
     """Build the app.
@@ -24,7 +26,7 @@ def create_app(service: ModelService, counts: Counts, *, slot: str) -> Flask:
         counts: What the server has answered so far; read only.
         slot: Name of the slot that is served, "" for none.
     """
-    app = Flask("edge_runtime")
+    app = Flask("edge_runtime", static_folder=None)
     _add_health(app, service)
     _add_models(app, service)
     _add_status(app, service, counts, slot)
@@ -102,7 +104,10 @@ def _send(reply: Reply) -> Response:
 def _refuse(error: HTTPException) -> Response:
     """Answer Flask's own refusals in the same shape as ours."""
     status = error.code or 500
-    response = _send(error_reply(status, error.description or "refused"))
+    sentence = error.description or "refused"
+    if status == NOT_FOUND:
+        sentence = f"nothing is served at {request.path[:80]!r}"
+    response = _send(error_reply(status, sentence))
     for name, value in error.get_headers():
         if name.lower() == "allow":
             response.headers[name] = value

@@ -84,7 +84,7 @@ async def _reply(line: bytes, handler: Handler) -> Document:
     try:
         order = decode_json(line, what="order", limit_bytes=LINE_MAX_BYTES)
         return await handler(Fields(order, "an order"))
-    except (EdgeError, MalformedError) as error:
+    except (EdgeError, MalformedError, OSError) as error:
         return {"ok": False, "reason": str(error)}
 
 

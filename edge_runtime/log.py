@@ -1,5 +1,6 @@
 """One JSON object per line on standard output: what happened, never sentences."""
 
+import contextlib
 import sys
 from datetime import UTC, datetime
 
@@ -16,5 +17,6 @@ def log(event: str, **fields: object) -> None:
     line = orjson.dumps(
         {"at": datetime.now(UTC), "event": event, **fields}, default=str
     )
-    sys.stdout.buffer.write(line + b"\n")
-    sys.stdout.buffer.flush()
+    with contextlib.suppress(OSError):  # who read our output may be gone
+        sys.stdout.buffer.write(line + b"\n")
+        sys.stdout.buffer.flush()

@@ -77,8 +77,6 @@ class ServeSettings:
     host: str
     port: int
     state_dir: Path
-    device: str = ""
-    model: str = ""
     probation_s: float = 60.0
     ready_s: float = 120.0
     retry_s: float = 30.0
@@ -132,8 +130,6 @@ def serve_settings(values: Mapping[str, str]) -> ServeSettings:
         host=host,
         port=port,
         state_dir=_state_dir(environ),
-        device=environ.checked("PACKHORSE_DEVICE", check_device, default=""),
-        model=environ.checked("PACKHORSE_MODEL", check_model, default=""),
         probation_s=environ.seconds("PACKHORSE_PROBATION_S", default=60.0),
         limits=_limits(environ),
     )

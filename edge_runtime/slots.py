@@ -185,6 +185,10 @@ class Slots:
             SlotError: The slot is empty.
         """
         slot.manifest()
+        if self.named() == slot:
+            # Renamed already; whoever did may not have lived to flush it.
+            durable.fsync_dir(self.state_dir)
+            return
         durable.symlink_swap(self.link, f"slots/{slot.name}")
 
 

@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 from edge_runtime.control import Document
-from edge_runtime.errors import ControlError, EdgeError, SlotError, WorkerError
+from edge_runtime.errors import ControlError, EdgeError, WorkerError
 from edge_runtime.log import log
 from edge_runtime.settings import ServeSettings
 from edge_runtime.shift import Shift
@@ -173,7 +173,7 @@ class Supervisor:
         try:
             self._slots.activate(slot)
             await self._put_on_duty(worker)
-        except (SlotError, WorkerError):
+        except (EdgeError, OSError):
             if former is not None:
                 self._slots.activate(former)
             await worker.stop()
@@ -212,7 +212,7 @@ class Supervisor:
             return False
         try:
             await self._take_back(reason)
-        except EdgeError as error:
+        except (EdgeError, OSError) as error:
             log("roll_back_failed", reason=str(error))
             return False
         return True
@@ -243,7 +243,7 @@ class Supervisor:
         while self._crashes < CRASHES_MAX:
             try:
                 await self._take_over(slot, await self._start(slot))
-            except EdgeError as error:
+            except (EdgeError, OSError) as error:
                 self._crashes += 1
                 reason = f"{slot.release} does not become ready: {error}"
                 log("worker_failed", slot=slot.name, reason=reason)
@@ -255,8 +255,12 @@ class Supervisor:
     async def _serve_nothing(self, reason: str) -> None:
         """Answer 503 with the reason, and try the slots again later."""
         if self._shift.current is None:
-            worker = await self._start(None, reason=reason or _NOTHING)
-            await self._put_on_duty(worker)
+            try:
+                worker = await self._start(None, reason=reason or _NOTHING)
+                await self._put_on_duty(worker)
+            except WorkerError as error:
+                reason = str(error)
+                log("worker_failed", slot="", reason=reason)
         if reason:
             self._shift.spawn(self._retry_later())
 

@@ -110,15 +110,7 @@ async def start_worker(
     Raises:
         WorkerError: It did not become ready; it has ended then.
     """
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "edge_runtime.worker",
-        config.encode(),
-        pass_fds=(config.listener_fd, config.control_fd),
-        stdin=asyncio.subprocess.DEVNULL,
-    )
-    child.close()
+    process = await _spawn(config, control, child)
     reader, writer = await asyncio.open_connection(sock=control)
     try:
         async with asyncio.timeout(ready_s):
@@ -134,6 +126,26 @@ async def start_worker(
             ) from error
         raise
     return WorkerProcess(config, release, process, reader, writer)
+
+
+async def _spawn(
+    config: WorkerConfig, control: socket.socket, child: socket.socket
+) -> asyncio.subprocess.Process:
+    """Start the process; its end of the line is closed on this side."""
+    try:
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "edge_runtime.worker",
+            config.encode(),
+            pass_fds=(config.listener_fd, config.control_fd),
+            stdin=asyncio.subprocess.DEVNULL,
+        )
+    except OSError as error:
+        control.close()
+        raise WorkerError(f"no process could be started: {error.strerror}") from error
+    finally:
+        child.close()
 
 
 def _check_ready(line: bytes) -> str:

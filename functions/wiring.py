@@ -66,11 +66,9 @@ def stuck_after_s() -> int:
 @functools.cache
 def device_store() -> "ObjectStore":
     """Return the bucket of invitations and devices' keys."""
-    from google.cloud.storage import Client  # type: ignore[import-untyped]  # noqa: PLC0415 - lazy
+    from functions.adapters.storage import open_store  # noqa: PLC0415 - lazy
 
-    from functions.adapters.storage import ObjectStore  # noqa: PLC0415 - lazy
-
-    return ObjectStore(settings.device_bucket(os.environ), client=Client())
+    return open_store(settings.device_bucket(os.environ))
 
 
 @functools.cache
@@ -82,11 +80,9 @@ def bundle_bucket() -> str:
 @functools.cache
 def bundle_store() -> "ObjectStore":
     """Return the bucket of metadata and bundles, which gateways read."""
-    from google.cloud.storage import Client  # noqa: PLC0415 - lazy
+    from functions.adapters.storage import open_store  # noqa: PLC0415 - lazy
 
-    from functions.adapters.storage import ObjectStore  # noqa: PLC0415 - lazy
-
-    return ObjectStore(bundle_bucket(), client=Client())
+    return open_store(bundle_bucket())
 
 
 @functools.cache

@@ -70,6 +70,29 @@ def onnx_bytes(nodes, inputs, outputs, initializers=(), opset=OPSET):
     return model.SerializeToString(deterministic=True)
 
 
+def nan_when_negative(model):
+    """Return the tiny model with NaN in its output where x[0] is below zero."""
+    changed = onnx.load_from_string(model)
+    changed.graph.node[0].output[0] = "y_good"
+    constants = {"first": [0], "second": [1], "axis": [1]}
+    for name, value in constants.items():
+        tensor = numpy_helper.from_array(np.array(value, np.int64), name)
+        changed.graph.initializer.append(tensor)
+    for name, value in (("nan", np.nan), ("zero", 0.0)):
+        tensor = numpy_helper.from_array(np.array(value, np.float32), name)
+        changed.graph.initializer.append(tensor)
+    changed.graph.node.extend(
+        [
+            helper.make_node("Slice", ["x", "first", "second", "axis"], ["x_first"]),
+            helper.make_node("Less", ["x_first", "zero"], ["is_bad"]),
+            helper.make_node("Where", ["is_bad", "nan", "zero"], ["bad"]),
+            helper.make_node("Add", ["y_good", "bad"], ["y"]),
+        ]
+    )
+    onnx.checker.check_model(changed)
+    return changed.SerializeToString(deterministic=True)
+
+
 def tiny_golden(model, count=3, seed=7):
     """Return golden samples for a tiny model, computed by onnxruntime."""
     random = np.random.default_rng(seed)

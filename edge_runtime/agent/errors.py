@@ -4,7 +4,8 @@ EdgeError
 └── AgentError
     ├── UnavailableError         a service did not do its part; time may cure it
     ├── DamagedError             what an earlier stage left is gone or changed
-    └── ReleaseRefusedError      this release must not run here; it is remembered
+    ├── ReleaseRefusedError      this release must not run here; it is remembered
+    └── TryError                 the try itself did not work; the release may be good
 """
 
 from edge_runtime.errors import EdgeError
@@ -24,3 +25,7 @@ class DamagedError(AgentError):
 
 class ReleaseRefusedError(AgentError):
     """The release was found bad on this gateway; the message says why."""
+
+
+class TryError(AgentError):
+    """Our own part of the try failed, which says nothing about the release."""

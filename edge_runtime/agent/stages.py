@@ -11,6 +11,7 @@ from types import MappingProxyType
 from edge_runtime.agent.errors import (
     DamagedError,
     ReleaseRefusedError,
+    TryError,
     UnavailableError,
 )
 from edge_runtime.agent.install import install_bundle
@@ -64,7 +65,7 @@ def run_stage(deployment: Deployment, tools: Tools) -> Outcome:
         return Outcome(Event.DAMAGED, str(error), is_counted=True)
     except UnavailableError as error:
         return Outcome(Event.FAILED, str(error))
-    except (UntrustedError, ControlError, SlotError, OSError) as error:
+    except (UntrustedError, ControlError, SlotError, TryError, OSError) as error:
         is_last = deployment.attempts + 1 == EXHAUSTED_AFTER
         event = Event.EXHAUSTED if is_last else Event.FAILED
         return Outcome(event, str(error), is_counted=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import edge_runtime
 from edge_runtime import durable
-from edge_runtime.agent.errors import ReleaseRefusedError
+from edge_runtime.agent.errors import ReleaseRefusedError, TryError
 from edge_runtime.agent.probe import probe_model
 from edge_runtime.agent.switch import Supervisor
 from edge_runtime.agent.try_process import ANSWER_MAX_BYTES, Job, encode_job
@@ -45,6 +45,7 @@ def try_release(
     Raises:
         ReleaseRefusedError: It must not serve; the message says why.
         ControlError: The live requests could not be had now.
+        TryError: The try itself did not work.
     """
     recent = supervisor.state_dir / "run" / "recent.npz"
     try:
@@ -87,6 +88,7 @@ def run_job(job: Job, *, wall_s: float = WALL_S) -> Mapping[str, float]:
 
     Raises:
         ReleaseRefusedError: It did not end well.
+        TryError: It could not be run.
     """
     with tempfile.TemporaryFile() as out:
         code = _run([encode_job(job).decode()], out.fileno(), wall_s)
@@ -94,7 +96,10 @@ def run_job(job: Job, *, wall_s: float = WALL_S) -> Mapping[str, float]:
         answer = out.read(ANSWER_MAX_BYTES + 1)
     if code is None:
         raise ReleaseRefusedError(f"the try took longer than {wall_s:g} s")
-    if code != 0:
+    if code > 0:
+        # An error in our own module, or in what is installed: no word on the model.
+        raise TryError(f"the try process ended with the code {code}")
+    if code < 0:
         raise ReleaseRefusedError(_describe(code, job))
     return _read_answer(answer)
 
@@ -118,15 +123,13 @@ def _run(arguments: list[str], out: int, wall_s: float) -> int | None:
 
 
 def _describe(code: int, job: Job) -> str:
-    """Say in words how the process ended."""
+    """Say in words by which signal the process ended."""
     if code in {-signal.SIGXCPU, -signal.SIGKILL}:
         return (
             f"the try was stopped by {signal.Signals(-code).name}; it may use"
             f" {job.cpu_s} s of processor time"
         )
-    if code < 0:
-        return f"the model crashed the try process ({signal.Signals(-code).name})"
-    return f"the try process ended with the code {code}"
+    return f"the model crashed the try process ({signal.Signals(-code).name})"
 
 
 def _read_answer(body: bytes) -> Mapping[str, float]:

@@ -28,6 +28,11 @@ _ABSENT = 0
 """The generation of an object that does not exist."""
 
 
+def open_store(bucket: str) -> "ObjectStore":
+    """Return a bucket, with the credentials and project of this process."""
+    return ObjectStore(bucket, client=Client())
+
+
 class ObjectStore:
     """One bucket."""
 

@@ -303,7 +303,7 @@ class Story:
         slots = (
             Path(gateway.server.command.environment["PACKHORSE_STATE_DIR"]) / "slots"
         )
-        self.stack.start_gateways()
+        self.stack.start_gateway(gateway.device)
         self._wait_until(lambda: any(slots.glob("*/*")), gateway.device, poll_s=0.0005)
         gateway.agent.kill_for_good()
         sealed = [path.parent.name for path in slots.glob("*/installed.json")]

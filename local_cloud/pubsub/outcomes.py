@@ -83,6 +83,20 @@ def put_back(
     )
 
 
+def put_back_all(
+    connection: sqlite3.Connection, subscription: types.Subscription
+) -> None:
+    """Undo every lease of a push subscription, when this server had ended meanwhile.
+
+    The requests ended with it, so nobody is left to answer for these leases.
+    """
+    connection.execute(
+        "UPDATE deliveries SET attempts = attempts - 1, leased = 0, due_at = 0"
+        " WHERE subscription = ? AND leased = 1",
+        (subscription.name,),
+    )
+
+
 def end_leases(
     connection: sqlite3.Connection, subscription: types.Subscription, now: float
 ) -> None:

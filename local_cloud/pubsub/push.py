@@ -52,7 +52,11 @@ class Pusher:
         self._thread = threading.Thread(target=self._run, name="push", daemon=True)
 
     def start(self) -> None:
-        """Begin to push."""
+        """Take up what an earlier process was pushing when it ended, and begin."""
+        with self._database.write() as connection:
+            for each in catalogue.all_subscriptions(connection):
+                if each.push_config.push_endpoint:
+                    outcomes.put_back_all(connection, each)
         self._thread.start()
 
     def stop(self) -> None:

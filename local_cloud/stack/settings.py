@@ -6,6 +6,7 @@ the settings that Google's own libraries have, and by its own.
 
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -42,6 +43,30 @@ class Gates:
 
 
 @dataclass(frozen=True, slots=True)
+class Broker:
+    """An MQTT broker that runs already, with a certificate for every client.
+
+    Attributes:
+        make_client: Returns the files of a client's certificate and key.
+    """
+
+    url: str
+    ca_file: Path
+    make_client: Callable[[str], tuple[Path, Path]]
+
+    def settings(self, client: str) -> dict[str, str]:
+        """Return what a client of this name needs to know."""
+        certificate, key = self.make_client(client)
+        return {
+            "MQTT_URL": self.url,
+            "MQTT_PROTOCOL": "5",
+            "MQTT_CA_FILE": str(self.ca_file),
+            "MQTT_CERT_FILE": str(certificate),
+            "MQTT_KEY_FILE": str(key),
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """Where everything listens and lies. It stays the same over restarts.
 
@@ -49,12 +74,14 @@ class Plan:
         folder: Holds what the stand-ins and the gateways keep, and the logs.
         gateway_venv: The environment that a gateway's requirement file made.
         models: Models that may be released here.
+        broker: Takes the place of the broker that the stack would start.
     """
 
     folder: Path
     gateway_venv: Path
     models: tuple[str, ...] = ("magika",)
     gates: Gates = field(default_factory=Gates)
+    broker: Broker | None = None
     ports: dict[str, int] = field(default_factory=dict)
 
     def port(self, name: str) -> int:
@@ -72,6 +99,13 @@ class Plan:
         path = self.folder / "data" / name
         path.mkdir(parents=True, exist_ok=True)
         return path
+
+    def mqtt_settings(self, client: str) -> dict[str, str]:
+        """Return what leads a client to the broker."""
+        if self.broker is not None:
+            return self.broker.settings(client)
+        url = f"mqtt://127.0.0.1:{self.port('broker')}"
+        return {"MQTT_URL": url, "MQTT_PROTOCOL": "3.1.1"}
 
     @property
     def repository_url(self) -> str:
@@ -118,8 +152,7 @@ def function_settings(plan: Plan, function: str) -> dict[str, str]:
         "MIN_SUCCESS_RATIO": str(plan.gates.min_success_ratio),
         "MODEL_ENDPOINTS": json.dumps(endpoints),
         "MODEL_REPOSITORY": MODEL_REPOSITORY,
-        "MQTT_PROTOCOL": "3.1.1",
-        "MQTT_URL": f"mqtt://127.0.0.1:{plan.port('broker')}",
+        **plan.mqtt_settings("cloud"),
         "OIDC_CERTS_URL": f"{plan.url('identity')}/certs",
         "OIDC_ISSUER": plan.url("identity"),
         "REGION": REGION,
@@ -189,8 +222,10 @@ def gateway_environment(
     plan: Plan, device: str, ring: int, token: str
 ) -> dict[str, str]:
     """Return the environment of one gateway."""
+    mqtt = {f"PACKHORSE_{k}": v for k, v in plan.mqtt_settings(device).items()}
     return {
         **inherited_environment(),
+        **mqtt,
         "PACKHORSE_STATE_DIR": str(plan.data(f"gateway-{device}")),
         "PACKHORSE_DEVICE": device,
         "PACKHORSE_RING": str(ring),
@@ -201,8 +236,6 @@ def gateway_environment(
         "PACKHORSE_ENROLL_URL": plan.url("enroll_device"),
         "PACKHORSE_ENROLL_TOKEN": token,
         "PACKHORSE_REPORT_URL": plan.url("receive_report"),
-        "PACKHORSE_MQTT_URL": f"mqtt://127.0.0.1:{plan.port('broker')}",
-        "PACKHORSE_MQTT_PROTOCOL": "3.1.1",
         "PACKHORSE_POLL_S": "2",
         "PACKHORSE_LISTEN": f"127.0.0.1:{plan.port(device)}",
         "PACKHORSE_PROBATION_S": "2",

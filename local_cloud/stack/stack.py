@@ -142,8 +142,13 @@ class Stack:
 
     def start_gateways(self, on_start: OnStart = _quiet) -> None:
         """Start every gateway that does not run yet."""
-        for gateway in self.gateways.values():
-            self._start_all([gateway.server, gateway.agent], on_start)
+        for device in self.gateways:
+            self.start_gateway(device, on_start)
+
+    def start_gateway(self, device: str, on_start: OnStart = _quiet) -> None:
+        """Start one gateway, unless it runs."""
+        gateway = self.gateways[device]
+        self._start_all([gateway.server, gateway.agent], on_start)
 
     def stop_cloud(self) -> None:
         """Stop all but the gateways."""
@@ -231,7 +236,7 @@ class Stack:
             "GCE_METADATA_HOST": f"127.0.0.1:{port('identity of serving')}",
             "PACKHORSE_LISTEN_HOST": "127.0.0.1",
         }
-        return {
+        stand_ins = {
             "identity": [
                 *("--project", PROJECT, "--region", REGION),
                 *(
@@ -266,6 +271,9 @@ class Stack:
                 *("--project", PROJECT, "--speed-up", "30"),
             ],
         }
+        if plan.broker is not None:
+            del stand_ins["broker"]
+        return stand_ins
 
     def _process(
         self,

@@ -61,6 +61,7 @@ class Gateway:
         environ = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(ROOT),
+            **{k: v for k, v in os.environ.items() if k.startswith("COV")},
             "PACKHORSE_STATE_DIR": str(state_dir),
             "PACKHORSE_LISTEN": "127.0.0.1:0",
             **settings,

@@ -52,7 +52,6 @@ def test_a_gateway_listens_on_loopback_unless_told_otherwise():
         ("PACKHORSE_LISTEN", "127.0.0.1"),
         ("PACKHORSE_PROBATION_S", "soon"),
         ("PACKHORSE_PROBATION_S", "nan"),
-        ("PACKHORSE_MODEL", "Magika"),
         ("PACKHORSE_BODY_MAX_BYTES", "-1"),
     ],
 )
@@ -100,6 +99,7 @@ def test_the_agent_reads_its_settings(agent):
     ("name", "value"),
     [
         ("PACKHORSE_DEVICE", ""),
+        ("PACKHORSE_MODEL", "Magika"),
         ("PACKHORSE_RING", "100"),
         ("PACKHORSE_VARIANTS", "fp32,,int8"),
         ("PACKHORSE_REPOSITORY_URL", "gs://bucket"),

@@ -250,6 +250,20 @@ def test_a_slot_that_dies_on_every_boot_gives_way_to_the_other(
     assert open_slots(state_dir).active().name == "b"
 
 
+def test_a_release_whose_worker_dies_again_and_again_gives_way_to_the_other(
+    start_gateway, first, state_dir
+):
+    install_tiny(state_dir, "b", 2)
+    gateway = start_gateway()
+    for _ in range(3):
+        assert gateway.wait_ready()["release"] == "tiny@1"
+        dead = gateway.kill_worker()
+        wait_for(lambda pid=dead: gateway.status()["worker_pid"] not in {0, pid})
+    status = gateway.wait_ready()
+    assert status["release"] == "tiny@2"
+    assert "ended 3 times in a row" in status["reason"]
+
+
 def test_an_active_slot_that_lost_its_bytes_gives_way_to_the_other(
     start_gateway, first, state_dir
 ):

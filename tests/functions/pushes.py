@@ -122,10 +122,15 @@ def put_manifest(path, manifest):
 
 def tamper(folder, body):
     """Flip a byte of a blob that the registry has stored in `folder`."""
-    name = hashlib.sha256(body).hexdigest()
+    tamper_digest(folder, digest_of(body))
+
+
+def tamper_digest(folder, digest):
+    name = digest.removeprefix("sha256:")
     blob = folder / f"docker/registry/v2/blobs/sha256/{name[:2]}/{name}/data"
-    blob.write_bytes(body[:-1] + bytes([body[-1] ^ 1]))
-    return blob
+    body = blob.read_bytes()
+    middle = len(body) // 2
+    blob.write_bytes(body[:middle] + bytes([body[middle] ^ 1]) + body[middle + 1 :])
 
 
 def digest_of(body):

@@ -90,6 +90,10 @@ class Fleet:
         names = {each["id"]: each["displayName"] for each in shown["deployedModels"]}
         return {names[key]: n for key, n in shown["trafficSplit"].items() if n}
 
+    def deployed(self):
+        shown = self.vertex.get(SERVING)["deployedModels"]
+        return sorted(each["displayName"] for each in shown)
+
     def _stands(self, state, ring):
         is_there = self.record.state is state and self.record.is_published
         return is_there and (ring is None or self.record.ring == ring)
@@ -150,10 +154,7 @@ def test_an_upgrade_meets_few_callers_first_and_keeps_the_way_back(two_rings):
     two_rings.report("gateway-2", DeviceState.SERVING)
     two_rings.tick_until(RolloutState.FINISHED)
     assert two_rings.traffic() == {"magika@2": 100}
-    served = [
-        each["displayName"] for each in two_rings.vertex.get(SERVING)["deployedModels"]
-    ]
-    assert sorted(served) == ["magika@1", "magika@2"]
+    assert two_rings.deployed() == ["magika@1", "magika@2"]
 
 
 def test_a_bad_release_withdraws_itself_and_no_caller_ever_meets_it(two_rings):
@@ -169,7 +170,7 @@ def test_a_bad_release_withdraws_itself_and_no_caller_ever_meets_it(two_rings):
     assert two_rings.document.withdrawn == (TWO,)
     assert two_rings.document.stable.release == ONE
     assert two_rings.traffic() == {"magika@1": 100}
-    assert len(two_rings.vertex.get(SERVING)["deployedModels"]) == 1
+    assert two_rings.deployed() == ["magika@1"]
 
 
 def test_a_withdrawn_stable_release_gives_way_in_one_pass(two_rings):
@@ -277,3 +278,26 @@ def test_a_release_that_was_never_uploaded_waits(two_rings, push):
     assert push("advance_rollout", b"{}").status_code == 409
     with pytest.raises(NotFoundError):
         two_rings.ledger.record_model_version(THREE, "")
+
+
+def test_a_model_that_only_devices_run_asks_nothing_of_the_cloud(
+    two_rings, monkeypatch
+):
+    named = {"candidate": SERVING, "serving": SERVING}
+    monkeypatch.setenv("MODEL_ENDPOINTS", json.dumps({"other": named}))
+
+    two_rings.roll_out(ONE, DEVICES)
+
+    assert two_rings.record.stable.release == ONE
+    assert two_rings.traffic() == {}
+
+
+def test_what_nobody_goes_back_to_is_undeployed(two_rings):
+    for release in (ONE, TWO, THREE):
+        two_rings.roll_out(release, DEVICES)
+
+    deadline = time.monotonic() + 20
+    while two_rings.deployed() != ["magika@2", "magika@3"]:
+        assert time.monotonic() < deadline, two_rings.deployed()
+        time.sleep(0.05)
+    assert two_rings.traffic() == {"magika@3": 100}

@@ -1,9 +1,12 @@
 """The steps that bring a release to its candidate endpoint, and begin its rollout."""
 
+import json
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from google.cloud import storage
 
 from functions.release.metadata import target_object
 from functions.release.records import ReleaseState
@@ -158,9 +161,33 @@ def test_a_step_that_names_more_than_it_should_is_refused(step, published):
 def test_a_model_without_endpoints_is_a_fault_of_the_settings(
     step, published, monkeypatch
 ):
-    monkeypatch.setenv("MODEL_ENDPOINTS", '{"other": {"candidate": "x"}}')
+    named = {"candidate": CANDIDATE, "serving": CANDIDATE}
+    monkeypatch.setenv("MODEL_ENDPOINTS", json.dumps({"other": named}))
 
     assert step("deploy_candidate", release=published(1)).status_code == 500
+
+
+def test_a_release_without_the_served_variant_is_not_uploaded(step, ledger):
+    ledger.register_release(
+        Release("magika", 1), digest="sha256:0", card={}, variants=["int8"], at=NOW
+    )
+    _, bundle = doubling_bundle(Release("magika", 1))
+    int8 = replace(bundle, target=bundle.target.replace("fp32", "int8"))
+    ledger.variant_packaged(Release("magika", 1), "int8", int8, NOW)
+
+    reply = step("deploy_upload", release="magika@1")
+
+    assert reply.status_code == 409
+    assert "fp32" in reply.json["error"]
+
+
+def test_a_bundle_that_is_gone_leaves_the_release_undecided(step, published, bucket):
+    release = published(1)
+    with storage.Client(project="demo") as client:
+        for blob in client.list_blobs(bucket):
+            blob.delete()
+
+    assert step("deploy_parity", release=release).status_code == 404
 
 
 def _overwrite(store, bundle, body):

@@ -1,5 +1,6 @@
 """A token admits one key of one device, as often as it comes."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -118,3 +119,32 @@ def test_an_enrolment_whose_news_did_not_leave_is_told_by_the_next(
     topics.create("reports")
     assert client.post("/", data=body).status_code == 200
     assert len(topics.read("reports")) == 1
+
+
+def test_of_many_keys_at_once_one_is_registered(client, invite):
+    tokens = [letter * 43 for letter in "abcdefgh"]
+    for token in tokens:
+        invite(token=token)
+    app = client.application
+
+    def enrol(token):
+        return app.test_client().post("/", data=Gateway().enrolment(token)).status_code
+
+    with ThreadPoolExecutor(len(tokens)) as pool:
+        statuses = sorted(pool.map(enrol, tokens))
+
+    assert statuses == [201] + [409] * 7
+
+
+def test_one_key_that_comes_many_times_at_once_is_one_device(client, invite, topics):
+    invite()
+    body = Gateway().enrolment(TOKEN)
+    app = client.application
+
+    with ThreadPoolExecutor(8) as pool:
+        replies = list(
+            pool.map(lambda _: app.test_client().post("/", data=body), range(8))
+        )
+
+    assert {reply.status_code for reply in replies} <= {200, 201}
+    assert len(set(topics.read("reports"))) == 1

@@ -197,6 +197,23 @@ def test_a_layer_that_was_tampered_with_is_refused(registry, registered, refused
     assert "the registry was tampered with: layer model.onnx" in reason
 
 
+def test_a_manifest_that_is_not_the_registered_one_is_asked_for_again(
+    registry, registered, package, ledger
+):
+    release = registered(pushes.files(), version=77)
+    digest = ledger.release(release).digest
+    pushes.tamper_digest(registry[1], digest)
+    assert package(release).status_code == 503
+    assert ledger.release(release).state is ReleaseState.REGISTERED
+
+
+def test_a_digest_of_another_version_is_refused(refused, registered, ledger):
+    other = ledger.release(registered(pushes.files(), version=1)).digest
+    release = Release("digits", 2)
+    ledger.register_release(release, digest=other, card={}, variants=["fp32"], at=NOW)
+    assert "is of digits@1, not of digits@2" in refused(release)
+
+
 def test_a_push_longer_than_the_settings_allow_is_refused(
     registered, refused, monkeypatch
 ):

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from packhorse.model_card import encode_card
 from packhorse.names import Release
 from tests.functions import pushes
 
@@ -133,6 +134,21 @@ def test_a_manifest_that_is_gone_is_refused(take, ledger):
     assert take(notice("sha256:" + "0" * 64, "7")).status_code == 200
 
     assert len(refusals(ledger)) == 1
+
+
+def test_content_that_its_digest_does_not_name_is_asked_for_again(
+    take, pushed, registry, ledger
+):
+    card = pushes.card("digits", description="tampered with")
+    body = pushed(model_card=card)
+    blob = pushes.tamper(registry[1], encode_card(card))
+
+    assert take(body).status_code == 503
+    assert refusals(ledger) == []
+
+    blob.write_bytes(encode_card(card))
+    assert take(body).status_code == 200
+    assert ledger.release(RELEASE).card["description"] == "tampered with"
 
 
 def test_a_registry_that_is_away_is_asked_again(take, pushed, ledger, monkeypatch):

@@ -33,6 +33,7 @@ def test_notices_have_a_day_unless_told_otherwise():
         (settings.caller_settings, CALLER | {"OIDC_CERTS_URL": "ftp:/"}, "OIDC_CERTS"),
         (settings.ledger_url, {}, "LEDGER_URL"),
         (settings.ledger_url, {"LEDGER_URL": "  "}, "LEDGER_URL"),
+        (settings.ledger_url, {"LEDGER_URL": "mysql://u:secret@h/n"}, "LEDGER_URL"),
         (settings.project, {}, "GOOGLE_CLOUD_PROJECT"),
         (settings.device_bucket, {}, "DEVICE_BUCKET"),
         (settings.bundle_bucket, {}, "BUNDLE_BUCKET"),
@@ -45,6 +46,13 @@ def test_notices_have_a_day_unless_told_otherwise():
 def test_what_is_missing_or_wrong_names_itself(load, env, name):
     with pytest.raises(SettingsError, match=name):
         load(env)
+
+
+def test_a_password_is_not_shown():
+    with pytest.raises(SettingsError) as raised:
+        settings.ledger_url({"LEDGER_URL": "mysql://u:secret@h/n"})
+
+    assert "secret" not in str(raised.value)
 
 
 def test_a_number_is_read_with_its_bound():

@@ -61,6 +61,17 @@ def endless():
     ]
 
 
+def greedy():
+    """Nodes of a model that wants sixteen gigabytes before it answers."""
+    shape = helper.make_tensor("s", TensorProto.INT64, [2], [2**20, 2**12])
+    return [
+        helper.make_node("Constant", [], ["s"], value=shape),
+        helper.make_node("ConstantOfShape", ["s"], ["big"]),
+        helper.make_node("ReduceMax", ["big"], ["m"], keepdims=0),
+        helper.make_node("Add", ["x", "m"], ["y"]),
+    ]
+
+
 def onnx_bytes(nodes):
     shape = ["n", 3]
     graph = helper.make_graph(

@@ -1,6 +1,8 @@
 """A release on its way into service: a real repository, a real supervisor."""
 
+import time
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -249,3 +251,54 @@ def test_a_candidate_superseded_half_way_gives_way_to_the_next(agent, gateway, c
     run(agent)
 
     assert gateway.infer(1, 2, 3)[1] == "magika@3"
+
+
+def test_a_deployment_whose_metadata_expired_waits_for_the_cloud(
+    agent, gateway, cloud, repository, rebuilt
+):
+    document = serve_first(agent, cloud)
+    cloud.publish(with_candidate(document, cloud.offer(2)))
+    repository.refresh_timestamp(expires=datetime.now(UTC) + timedelta(seconds=1))
+    gateway.stop()
+    assert not agent.step()
+    cloud.server.faults.status = 503
+    time.sleep(1.1)
+    with running_gateway(gateway.state_dir, gateway.log) as again:
+        assert not rebuilt().step()
+        assert again.infer(1, 2, 3)[1] == "magika@1"
+        cloud.server.faults.status = None
+        repository.refresh_timestamp()
+
+        run(rebuilt())
+        assert again.infer(1, 2, 3)[1] == "magika@2"
+
+
+def test_a_switch_that_the_agent_did_not_live_to_hear_of_is_reported(
+    agent, gateway, cloud, rebuilt, told
+):
+    document = serve_first(agent, cloud)
+    cloud.publish(with_candidate(document, cloud.offer(2)))
+    gateway.stop()
+    assert not agent.step()
+    with running_gateway(gateway.state_dir, gateway.log) as again:
+        wait_until(lambda: again.status()["ready"], "release 1 serves again")
+        order = {"do": "switch", "slot": "b"}
+        assert ask(gateway.state_dir, order, timeout_s=30.0)["ok"]
+
+        run(rebuilt())
+
+    last = told()[-1]
+    assert (last.state, last.release) == (DeviceState.SERVING, release(2))
+    assert last.rollout_id == "magika@2#1"
+    assert not [r for r in told() if r.state is DeviceState.ROLLED_BACK]
+
+
+def test_a_gateway_that_came_with_a_release_says_so(
+    agent, gateway, cloud, told, rebuilt
+):
+    serve_first(agent, cloud)
+    (gateway.state_dir / "agent" / "memory.json").unlink()
+    for path in (gateway.state_dir / "spool").glob("0*.json"):
+        path.unlink()
+    run(rebuilt())
+    assert [(r.state, r.release) for r in told()] == [(DeviceState.SERVING, release(1))]

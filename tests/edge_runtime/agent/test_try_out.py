@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from edge_runtime.agent.errors import ReleaseRefusedError
+from edge_runtime.agent.errors import ReleaseRefusedError, TryError
 from edge_runtime.agent.install import install_bundle
 from edge_runtime.agent.try_out import BASE_MEMORY_BYTES, check_runtime_takes, run_job
 from edge_runtime.agent.try_process import Job
@@ -12,6 +12,7 @@ from packhorse.manifest import RuntimeNeeds
 from tests.edge_runtime.agent.bundles import (
     ROW,
     endless,
+    greedy,
     make_bundle,
     not_a_number,
     release,
@@ -99,8 +100,14 @@ def test_a_model_that_takes_too_long_is_refused(job_of):
 
 
 def test_a_model_that_needs_too_much_memory_is_refused(job_of):
-    job = job_of(make_bundle(release(2)), memory_bytes=80 * 1024**2)
-    with pytest.raises(ReleaseRefusedError):
+    job = job_of(make_bundle(release(2), greedy()))
+    with pytest.raises(ReleaseRefusedError, match="failed while it ran"):
+        run_job(job)
+
+
+def test_a_try_that_does_not_work_says_nothing_about_the_release(job_of):
+    job = job_of(make_bundle(release(2)), memory_bytes=60 * 1024**2)
+    with pytest.raises(TryError):
         run_job(job)
 
 

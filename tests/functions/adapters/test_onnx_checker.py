@@ -26,6 +26,19 @@ def check(tmp_path):
     return run
 
 
+@pytest.fixture
+def dying(tmp_path_factory, monkeypatch):
+    """Put a child in the place of ours that reads its task and ends."""
+
+    def replace(end):
+        folder = tmp_path_factory.mktemp("code")
+        (folder / "dying.py").write_text(f"import os, sys; sys.stdin.read(); {end}")
+        monkeypatch.setattr(onnx_checker, "_ROOT", folder)
+        monkeypatch.setattr(onnx_checker, "_CHILD", "dying")
+
+    return replace
+
+
 def refused(check, sentence, *args, **options):
     with pytest.raises(ReleaseRefusedError, match=sentence) as caught:
         check(*args, **options)
@@ -161,3 +174,19 @@ def test_the_trial_gets_nothing_of_the_function_s_environment(check, monkeypatch
     monkeypatch.setenv("SECRET", "x")
     assert check().inputs
     assert os.environ["SECRET"] == "x"
+
+
+@pytest.mark.parametrize(
+    ("end", "error", "sentence"),
+    [
+        ("os.kill(os.getpid(), 9)", UpstreamUnavailableError, "killed from outside"),
+        ("os.kill(os.getpid(), 11)", ReleaseRefusedError, "the runtime crashes on it"),
+        ("os.abort()", ReleaseRefusedError, "the runtime gives up on it"),
+        ("os._exit(3)", ReleaseRefusedError, "the trial ended with code 3"),
+        ("os._exit(0)", ReleaseRefusedError, "the trial ended with code 0"),
+    ],
+)
+def test_a_trial_that_dies_says_what_of(check, dying, end, error, sentence):
+    dying(end)
+    with pytest.raises(error, match=sentence):
+        check()

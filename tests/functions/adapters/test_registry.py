@@ -124,6 +124,16 @@ def test_a_layer_that_breaks_off_can_be_asked_for_again(serve):
         stream.read()
 
 
+def test_a_layer_shorter_than_its_manifest_says_is_not_believed(serve):
+    models = serve(200, {"Content-Length": "9"}, b"x" * 9)
+    layer = pushes.describe("model.onnx", b"x" * 10)
+    with (
+        pytest.raises(UntrustedError, match="has 9 bytes, its manifest says 10"),
+        models.open_layer(IMAGE, layer) as stream,
+    ):
+        stream.read()
+
+
 def test_a_manifest_without_end_is_cut_off(serve):
     models = serve(200, {}, b"x" * 1_000_000)
     with pytest.raises(UntrustedError, match="longer than"):

@@ -2,14 +2,18 @@
 
 import hashlib
 import threading
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from google.cloud import storage
+from securesystemslib.exceptions import KeyMismatchError
+from securesystemslib.signer import Signer
 from tuf.api.exceptions import ExpiredMetadataError, RepositoryError
-from tuf.api.metadata import Metadata
+from tuf.api.metadata import Metadata, Root
 
+from functions.adapters import tuf_repository
 from functions.adapters.storage import ObjectStore
 from functions.adapters.tuf_repository import TufRepository
 from functions.errors import (
@@ -90,8 +94,29 @@ class LosingReplies:
         raise UpstreamUnavailableError("the reply was lost")
 
 
+class AlwaysLate:
+    """A store in which another writer always comes first."""
+
+    def __init__(self, store):
+        self._store = store
+
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
+    def write_if_generation(self, *_):
+        return False
+
+
 def document(sequence=1, model="digits", **options):
     return encode_rollout(RolloutDocument(model, sequence, **options))
+
+
+def sign_as_root(root, uri):
+    """Add the signature of one root key to those of the others."""
+    for keyid in root.signed.roles["root"].keyids:
+        with suppress(KeyMismatchError):
+            signer = Signer.from_priv_key_uri(uri, root.signed.get_key(keyid))
+            root.sign(signer, append=True)
 
 
 def download(updater, path):
@@ -386,3 +411,47 @@ def test_a_bundle_that_was_exchanged_is_refused_by_the_gateway(
     updater = gateway()
     with pytest.raises(RepositoryError):
         download(updater, ref.target)
+
+
+def test_a_publication_that_always_comes_late_asks_to_come_back(
+    published_bucket, store, key_uris
+):
+    late = TufRepository(AlwaysLate(store), key_uris, now=now)
+    with pytest.raises(UpstreamUnavailableError, match="other publications came first"):
+        late.publish_rollout("digits", document(1))
+    assert late.refresh_timestamp()
+
+
+def test_versions_are_not_tried_for_ever(repository, store, key_uris, monkeypatch):
+    dying = TufRepository(Dying(store, "timestamp"), key_uris, now=now)
+    with pytest.raises(KeyboardInterrupt):
+        dying.publish_rollout("digits", document(1))
+    monkeypatch.setattr(tuf_repository, "ORPHANS_MAX", 1)
+    with pytest.raises(UpstreamUnavailableError, match="are orphans"):
+        repository.publish_rollout("digits", document(1))
+
+
+def test_a_bucket_without_a_root_says_so(repository, published_bucket):
+    with storage.Client(project="demo") as client:
+        client.bucket(published_bucket).delete_blob("metadata/1.root.json")
+    with pytest.raises(UpstreamRefusedError, match=r"1\.root\.json is missing"):
+        repository.refresh_timestamp()
+
+
+def test_a_new_root_is_followed(repository, store, first_trust):
+    """A key ceremony writes the next root; functions find it by themselves."""
+    repository.refresh_timestamp()
+    root = Metadata[Root].from_bytes(store.read("metadata/1.root.json", 100_000))
+    root.signed.version = 2
+    root.signatures.clear()
+    for number in (1, 2):
+        uri = f"file2:{first_trust[0]}/root-{number}.pem"
+        sign_as_root(root, uri)
+    assert store.write_if_generation("metadata/2.root.json", root.to_bytes(), 0)
+    repository.refresh_timestamp()
+
+    root.signatures.popitem()
+    root.signed.version = 3
+    assert store.write_if_generation("metadata/3.root.json", root.to_bytes(), 0)
+    with pytest.raises(UpstreamRefusedError, match=r"3\.root\.json is not signed"):
+        repository.refresh_timestamp()

@@ -133,6 +133,8 @@ class Endpoint:
     def __init__(self, *statuses, port=0):
         self.posts: list[Post] = []
         self.statuses = list(statuses) or [204]
+        self.may_answer = threading.Event()
+        self.may_answer.set()
         endpoint = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -158,6 +160,7 @@ class Endpoint:
 
     def take(self, headers, body):
         self.posts.append(Post(dict(headers.items()), json.loads(body)))
+        self.may_answer.wait(DEADLINE_S)
         return self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
 
     def wait_for_posts(self, count):
@@ -166,6 +169,7 @@ class Endpoint:
         )
 
     def stop(self):
+        self.may_answer.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()

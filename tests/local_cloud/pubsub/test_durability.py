@@ -109,6 +109,25 @@ def test_pushing_goes_on_by_itself(own_server, cloud):
     endpoint.stop()
 
 
+def test_a_push_that_the_kill_cut_off_is_made_again_at_once(
+    own_server, cloud, endpoint
+):
+    endpoint.may_answer.clear()
+    topic, dead = cloud.topic(), cloud.topic("dead-letters")
+    policy = {"dead_letter_topic": dead, "max_delivery_attempts": 5}
+    fields = {"ack_deadline_seconds": 600, "dead_letter_policy": policy}
+    cloud.push(topic, endpoint.url, **fields)
+    cloud.publish(topic, b"slow")
+    endpoint.wait_for_posts(1)
+
+    own_server.kill()
+    endpoint.may_answer.set()
+    own_server.start()
+
+    posts = endpoint.wait_for_posts(2)
+    assert [post.body["deliveryAttempt"] for post in posts] == [1, 1]
+
+
 def test_a_second_server_on_the_same_data_says_why_it_ends(own_server):
     command = [sys.executable, "-m", "local_cloud.pubsub", "--port", "0"]
     second = subprocess.run(

@@ -1,0 +1,209 @@
+"""Releases go down the whole path, good ones and bad ones.
+
+The tests build on one another's releases, so each takes the next version and
+says what it expects to stand before.
+"""
+
+import hashlib
+import re
+
+import pytest
+
+from local_cloud.demo.bad_models import always_nan
+from tests.models import nan_when_negative, tiny_golden, tiny_model
+from tests.path.fleet import MODEL, wait_until
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(scope="module")
+def upgraded(fleet):
+    """Release 1 everywhere, then release 2 while a client keeps asking."""
+    assert fleet.release(1) == "rollout finished"
+    fleet.all_answer(1)
+    with fleet.traffic() as answers:
+        assert fleet.release(2) == "rollout finished"
+        fleet.all_answer(2)
+    fleet.answers = answers
+    return fleet
+
+
+def test_an_upgrade_fails_no_request_and_gives_no_wrong_answer(upgraded):
+    for place, counts in upgraded.answers.items():
+        assert set(counts) == {f"{MODEL}@1", f"{MODEL}@2"}, place
+
+
+def test_ring_1_gets_a_release_only_after_ring_0_serves_it(upgraded):
+    changes = upgraded.history(2)
+    served = next(i for i, what in enumerate(changes) if what == "serving on gw-0")
+    wider = next(i for i, what in enumerate(changes) if "ring 1" in what)
+    assert served < wider
+
+
+def test_a_model_that_is_nan_on_its_golden_samples_is_never_published(upgraded):
+    bad = always_nan(tiny_model(3), output="y")
+    assert (
+        upgraded.release(3, model=bad, golden=tiny_golden(tiny_model(3))) == "refused"
+    )
+    document = upgraded.operate(f"releases/{MODEL}@3")
+    assert "NaN" in document["reason"]
+    assert not upgraded.objects(f"targets/bundles/{MODEL}/3/")
+    assert upgraded.stable() == f"{MODEL}@2"
+
+
+def test_a_model_that_is_nan_on_live_requests_stops_at_ring_0(upgraded):
+    bad = nan_when_negative(tiny_model(4))
+    with upgraded.traffic() as answers:
+        wait_until(lambda: answers["gw-0"].total() > 64, "gw-0 has live requests")
+        ended = upgraded.release(4, model=bad, golden=positive_golden(4))
+        upgraded.all_answer(2)
+    assert ended == "rollout withdrawn"
+    for place, counts in answers.items():
+        assert set(counts) == {f"{MODEL}@2"}, place
+    assert f"{MODEL}@4" not in {release for _, release in upgraded.agent_events("gw-1")}
+    assert "live requests" in upgraded.record()["reason"]
+    assert f"{MODEL}@4" in upgraded.record()["withdrawn"]
+
+
+def positive_golden(version):
+    """Samples on which the bad model of that version is right."""
+    model = tiny_model(version)
+    samples = tiny_golden(model, count=64)
+    keep = samples.inputs["x"][:, 0] >= 0
+    inputs = {"x": samples.inputs["x"][keep]}
+    return type(samples)(inputs, {"y": samples.outputs["y"][keep]})
+
+
+def test_a_notice_that_comes_again_makes_no_second_release(upgraded):
+    before = upgraded.record()["sequence"], upgraded.history(2)
+    digest = upgraded.operate(f"releases/{MODEL}@2")["digest"]
+    image = f"europe-west4-docker.pkg.dev/packhorse-demo/models/{MODEL}"
+    notice = {"action": "INSERT", "digest": f"{image}@{digest}", "tag": f"{image}:2"}
+    for _ in range(3):
+        upgraded.notify(notice)
+    upgraded.notify({"action": "INSERT", "digest": f"{image}@{digest}"})
+    _let_pass(upgraded)
+    assert (upgraded.record()["sequence"], upgraded.history(2)) == before
+
+
+HEX = "a" * 64
+HOME = "europe-west4-docker.pkg.dev/packhorse-demo"
+
+
+@pytest.mark.parametrize(
+    ("body", "word"),
+    [
+        (b"\xffnot json", "JSON|UTF-8"),
+        (b"[]", "object"),
+        ({"action": "INSERT"}, "digest"),
+        (
+            {
+                "action": "INSERT",
+                "digest": f"{HOME}/other/tiny@sha256:{HEX}",
+                "tag": f"{HOME}/other/tiny:9",
+            },
+            "repository",
+        ),
+        ({"action": "DELETE", "tag": f"{HOME}/models/tiny:2"}, "[Dd]elet|DELETE"),
+        (
+            {
+                "action": "INSERT",
+                "digest": f"{HOME}/models/tiny@sha256:{HEX}",
+                "tag": f"{HOME}/models/tiny:sha256-{HEX}.sig",
+            },
+            "signature|attach|tag",
+        ),
+    ],
+    ids=["garbage", "list", "no digest", "foreign", "delete", "signature"],
+)
+def test_a_notice_that_is_no_release_is_acknowledged_and_recorded(upgraded, body, word):
+    before = len(upgraded.refusals())
+    upgraded.notify(body)
+    wait_until(lambda: len(upgraded.refusals()) > before, "the refusal is recorded", 20)
+    assert any(re.search(word, reason) for reason in upgraded.refusals().values())
+    assert upgraded.stable() == f"{MODEL}@2"
+
+
+def test_a_version_that_exists_with_other_files_is_not_replaced(upgraded):
+    done = upgraded.push(2, model=tiny_model(99), golden=tiny_golden(tiny_model(99)))
+    assert done.returncode == 1
+    assert "a version never changes" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_pushing_the_same_files_again_says_so_and_changes_nothing(upgraded):
+    before = upgraded.record()["sequence"]
+    done = upgraded.push(2)
+    assert done.returncode == 0
+    assert '"is_new": false' in done.stdout
+    assert upgraded.record()["sequence"] == before
+
+
+def test_a_gateway_that_was_off_during_the_rollout_converges_when_it_is_back(upgraded):
+    gateway = upgraded.stack.gateways["gw-1"]
+    gateway.agent.stop()
+    gateway.server.stop()
+    upgraded.stack.add_gateway("gw-2", 1)
+    upgraded.stack.start_gateway("gw-2")
+    upgraded.all_answer(2, ["gw-2"])
+    assert upgraded.release(5) == "rollout finished"
+    upgraded.all_answer(5, ["cloud", "gw-0", "gw-2"])
+    gateway.server.start()
+    gateway.server.wait_ready()
+    assert upgraded.ask("gw-1") == f"{MODEL}@2"
+    gateway.agent.start()
+    upgraded.all_answer(5)
+
+
+def test_gateways_answer_without_a_cloud_and_go_on_when_it_is_back(upgraded):
+    upgraded.stack.stop_cloud()
+    gateways = list(upgraded.stack.gateways)
+    with upgraded.traffic(gateways) as answers:
+        wait_until(lambda: all(c.total() > 50 for c in answers.values()), "answers")
+    for place, counts in answers.items():
+        assert set(counts) == {f"{MODEL}@5"}, place
+    upgraded.stack.restart_cloud()
+    assert upgraded.release(6) == "rollout finished"
+    upgraded.all_answer(6)
+
+
+def test_a_withdrawal_takes_both_halves_back_without_a_failed_request(upgraded):
+    with upgraded.traffic() as answers:
+        done = upgraded.stack.packhorse("withdraw", f"{MODEL}@6", "--json")
+        assert done.returncode == 0, done.stderr
+        upgraded.all_answer(5)
+    for place, counts in answers.items():
+        assert set(counts) <= {f"{MODEL}@5", f"{MODEL}@6"}, place
+    assert upgraded.stable() == f"{MODEL}@5"
+
+
+def test_a_release_that_was_withdrawn_does_not_come_back(upgraded):
+    done = upgraded.push(6)
+    assert done.returncode == 0
+    _let_pass(upgraded)
+    assert upgraded.stable() == f"{MODEL}@5"
+
+
+def test_anyone_with_the_root_can_verify_a_release(upgraded):
+    plan = upgraded.stack.plan
+    done = upgraded.stack.packhorse(
+        *("verify", f"{MODEL}@5", "--repository", plan.repository_url, "--json"),
+        *("--root", str(plan.folder / "repository" / "1.root.json")),
+    )
+    assert done.returncode == 0, done.stderr
+    assert f'"release": "{MODEL}@5"' in done.stdout
+
+
+def test_nothing_was_given_up(upgraded):
+    """No message reached the dead letters, and the outbox is empty."""
+    status = upgraded.operate("status")
+    assert status["pending_events"] == 0
+    assert upgraded.dead_letters() == []
+
+
+def _let_pass(fleet):
+    """Wait until every notice sent so far has been handled: a later one is."""
+    before = len(fleet.refusals())
+    digest = hashlib.sha256(bytes([before])).hexdigest()
+    fleet.notify({"action": "MARK", "digest": f"{HOME}/models/mark@sha256:{digest}"})
+    wait_until(lambda: len(fleet.refusals()) > before, "a later notice is handled", 20)
