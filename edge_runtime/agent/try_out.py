@@ -17,7 +17,7 @@ from edge_runtime import durable
 from edge_runtime.agent.errors import ReleaseRefusedError, TryError
 from edge_runtime.agent.probe import probe_model
 from edge_runtime.agent.switch import Supervisor
-from edge_runtime.agent.try_process import ANSWER_MAX_BYTES, Job, encode_job
+from edge_runtime.agent.try_job import ANSWER_MAX_BYTES, Job, encode_job
 from edge_runtime.slots import Slot
 from packhorse.errors import MalformedError
 from packhorse.manifest import MODEL_FILE, RuntimeNeeds

@@ -14,13 +14,13 @@ import statistics
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edge_runtime.agent.shadow import LiveRequest, Shadow, read_recent, run_shadow
+from edge_runtime.agent.try_job import ANSWER_MAX_BYTES, Job, decode_job
 from edge_runtime.errors import EdgeError, ModelError
 from packhorse.errors import PackhorseError
 from packhorse.golden import GoldenSamples, check_golden, compare_outputs, read_golden
@@ -32,13 +32,10 @@ from packhorse.manifest import (
     Manifest,
     decode_manifest,
 )
-from packhorse.strict_json import Fields, decode_json, encode_json
+from packhorse.strict_json import encode_json
 
 if TYPE_CHECKING:
     from edge_runtime.model_session import ModelSession
-
-JOB_MAX_BYTES = 16_384
-ANSWER_MAX_BYTES = 65_536
 
 _NICENESS = 10
 _TIMED_MAX = 8
@@ -48,58 +45,8 @@ _PR_SET_PDEATHSIG = 1
 Arrays = Mapping[str, np.ndarray]
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """What to try, and how much of the machine it may use.
-
-    Attributes:
-        slot: Folder of the candidate; with `is_probe`, it holds only a model that
-            is loaded and not run.
-        active: Folder of the release that serves, or None.
-        recent: File with live requests, or None.
-    """
-
-    slot: Path
-    active: Path | None
-    recent: Path | None
-    memory_bytes: int
-    cpu_s: int
-    is_probe: bool = False
-
-
 class RefusedError(EdgeError):
     """The candidate failed; the message is the sentence that says how."""
-
-
-def encode_job(job: Job) -> bytes:
-    """Write the job as JSON."""
-    return encode_json(
-        {
-            "slot": str(job.slot),
-            "active": str(job.active) if job.active else None,
-            "recent": str(job.recent) if job.recent else None,
-            "memory_bytes": job.memory_bytes,
-            "cpu_s": job.cpu_s,
-            "is_probe": job.is_probe,
-        }
-    )
-
-
-def decode_job(body: bytes) -> Job:
-    """Read a job."""
-    document = decode_json(body, what="try job", limit_bytes=JOB_MAX_BYTES)
-    fields = Fields(document, "the try job")
-    active, recent = fields.optional("active"), fields.optional("recent")
-    job = Job(
-        slot=Path(fields.text("slot", max_length=4096)),
-        active=Path(str(active)) if active else None,
-        recent=Path(str(recent)) if recent else None,
-        memory_bytes=fields.integer("memory_bytes"),
-        cpu_s=fields.integer("cpu_s"),
-        is_probe=fields.boolean("is_probe"),
-    )
-    fields.done()
-    return job
 
 
 def main(argument: str) -> None:
