@@ -19,6 +19,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 import flask
 from cloudevents.http import CloudEvent
@@ -265,7 +266,9 @@ def _log(event: str, *, status: int, **fields: object) -> None:
     severity = "ERROR" if status >= _SERVER_ERROR else "INFO"
     if "reason" in fields and severity == "INFO":
         severity = "WARNING"
-    line: dict[str, object] = {"severity": severity, "event": event, "status": status}
+    now = datetime.now(UTC).isoformat()
+    line: dict[str, object] = {"time": now, "severity": severity, "event": event}
+    line["status"] = status
     trace = _TRACEPARENT.fullmatch(flask.request.headers.get("traceparent", ""))
     if trace:
         line["trace"] = trace.group(1)

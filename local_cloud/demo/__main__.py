@@ -34,7 +34,7 @@ STAND_INS = (
 def main() -> int:
     """Tell the story; return 0 when all of it came true."""
     arguments = _parse(sys.argv[1:])
-    board = Board()
+    board = Board(arguments.picture)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         versions = magika.find_versions(arguments.cache)
@@ -83,6 +83,7 @@ def _close(stack: Stack, board: Board, *, stays: bool) -> None:
     board.text(f"the function   {stack.plan.url('predict')}/v1/models/{MODEL}:predict")
     for gateway in stack.gateways.values():
         board.text(f"{gateway.device}           {gateway.url}/   (its status page)")
+    board.save_picture()
     if not stays:
         return
     board.chapter("Try, in another terminal")
@@ -117,6 +118,7 @@ def _parse(words: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
     parser.add_argument("--cache", type=Path, required=True, help="holds the models")
     parser.add_argument("--once", action="store_true", help="end by itself")
+    parser.add_argument("--picture", type=Path, help="write an SVG of what was shown")
     return parser.parse_args(words)
 
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -13,10 +14,18 @@ _PLACE, _STAGE = 18, 34
 class Board:
     """Prints lines with the time each took; moves on a terminal only."""
 
-    def __init__(self) -> None:
-        """Print to standard output."""
-        self._console = Console(highlight=False, soft_wrap=True)
+    def __init__(self, picture: Path | None = None) -> None:
+        """Print to standard output, and in the end to the file `picture`, an SVG."""
+        self._picture = picture
+        self._console = Console(
+            highlight=False, soft_wrap=True, record=picture is not None
+        )
         self._begun = time.monotonic()
+
+    def save_picture(self) -> None:
+        """Write what was printed as an SVG, where one was asked for."""
+        if self._picture is not None:
+            self._console.save_svg(str(self._picture), title="make demo")
 
     @property
     def elapsed_s(self) -> float:

@@ -32,7 +32,11 @@ class LogTail:
     _positions: dict[Path, int] = field(default_factory=dict)
 
     def lines(self) -> Iterator[tuple[str, Line]]:
-        """Yield the name of the process and each new line of its log that is JSON."""
+        """Yield the process's name and each new JSON line of its log, by time."""
+        found = list(self._new_lines())
+        yield from sorted(found, key=lambda entry: _written_at(entry[1]))
+
+    def _new_lines(self) -> Iterator[tuple[str, Line]]:
         for path in sorted(self.folder.glob("*.log")):
             with path.open("rb") as log:
                 log.seek(self._positions.get(path, 0))
@@ -138,6 +142,11 @@ class Journey:
         except requests.HTTPError:
             # The registry's notice has not come through yet.
             return {}
+
+
+def _written_at(line: Line) -> str:
+    """Return when a line was written; instants in ISO 8601, UTC, sort as text."""
+    return str(line.get("time") or line.get("at") or "")
 
 
 def _note(line: Line) -> str:

@@ -9,10 +9,7 @@ from pathlib import Path
 import grpc
 from google.api_core.exceptions import AlreadyExists, PreconditionFailed
 from google.auth.credentials import AnonymousCredentials
-from google.cloud import (  # type: ignore[import-untyped]  # a namespace without stubs
-    pubsub_v1,
-    storage,
-)
+from google.cloud import pubsub_v1, storage
 from google.protobuf.duration_pb2 import Duration
 from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport

@@ -10,11 +10,14 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import grpc
 import numpy as np
 import requests
 from google.api_core.exceptions import DeadlineExceeded
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import pubsub_v1, storage
+from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
+from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 
 from local_cloud.stack.settings import BUNDLE_BUCKET, PROJECT
 from local_cloud.stack.stack import Stack
@@ -189,11 +192,6 @@ class Fleet:
 
     def dead_letters(self):
         """Return the bodies that Pub/Sub gave up on."""
-        import grpc
-        from google.pubsub_v1.services.subscriber.transports import (
-            SubscriberGrpcTransport,
-        )
-
         with grpc.insecure_channel(f"127.0.0.1:{self.stack.plan.port('pubsub')}") as c:
             client = pubsub_v1.SubscriberClient(
                 transport=SubscriberGrpcTransport(channel=c)
@@ -233,9 +231,6 @@ def _request(row):
 
 @contextlib.contextmanager
 def _publisher(port):
-    import grpc
-    from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
-
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         publisher = pubsub_v1.PublisherClient(
             transport=PublisherGrpcTransport(channel=channel)

@@ -102,7 +102,7 @@ HOME = "europe-west4-docker.pkg.dev/packhorse-demo"
                 "digest": f"{HOME}/other/tiny@sha256:{HEX}",
                 "tag": f"{HOME}/other/tiny:9",
             },
-            "repository",
+            "models are pushed to",
         ),
         ({"action": "DELETE", "tag": f"{HOME}/models/tiny:2"}, "[Dd]elet|DELETE"),
         (
