@@ -26,7 +26,7 @@ demo: setup $(MAGIKA)
 	@$(RUN) -m local_cloud.demo --cache .cache $(if $(ONCE),--once)
 
 test: setup $(MAGIKA) $(SCHEMAS) system-packages
-	@$(RUN) -m pytest -q $(ARGS)
+	@$(RUN) -m pytest -q -n 2 $(ARGS)
 
 check: setup format lint types imports test
 
@@ -98,7 +98,9 @@ pins: .venv/bin/uv
 	@$(CONSTRAINED) --extra predict -o requirements/predict.txt
 	@$(CONSTRAINED) --extra cli -o requirements/cli.txt
 	@$(COMPILE) pyproject.toml --extra iot -o requirements/iot.txt
-	@echo uv | $(COMPILE) --constraints requirements/dev.txt - -o requirements/uv.txt
+	@mkdir -p .build && cp requirements/uv.txt .build/ && echo uv | $(COMPILE) --constraints requirements/dev.txt - -o .build/uv.txt
+	@# Written only when it changed: a newer one would set everything up anew.
+	@cmp -s .build/uv.txt requirements/uv.txt || cp .build/uv.txt requirements/uv.txt
 	@echo workflows-emulator==1.10.0 | $(COMPILE) --no-deps - -o requirements/workflows-emulator-1.10.0.txt
 	@for v in 0.6.1 1.0.1; do echo "magika==$$v" | $(COMPILE) --no-deps - -o requirements/magika-$$v.txt; done
 

@@ -5,9 +5,18 @@ import functions_framework
 
 from functions import replies, wiring
 from functions.adapters.vertex import EndpointView
-from functions.deploy_steps import endpoints_of, read_release, step_reply, unrefused
+from functions.deploy_steps import (
+    endpoints_of,
+    read_release,
+    refuse_if_it_failed,
+    remember_operation,
+    step_reply,
+    unrefused,
+)
 from functions.release.rollout import ALL_TRAFFIC
 from packhorse.names import Release
+
+STEP = "deploy_candidate"
 
 
 @functions_framework.http
@@ -17,11 +26,13 @@ def deploy_candidate(request: flask.Request, _caller: str) -> replies.Reply:
     release = read_release(request)
     record = unrefused(release)
     endpoint = endpoints_of(release.model).candidate
+    refuse_if_it_failed(release, STEP)
     is_deployed = wiring.vertex().ensure_deployed(
         endpoint,
         release,
         version=record.model_version,
         deployed_id=wiring.ledger().deployed_id(release, "candidate"),
+        on_begin=remember_operation(release, STEP),
     )
     return step_reply(is_done=is_deployed and _is_alone(endpoint, release))
 

@@ -4,6 +4,9 @@ Each of them is one short step, safe to repeat: `workflows/release.yaml` puts
 them in order, waits between them and calls again what is not done.
 """
 
+from collections.abc import Callable
+from datetime import UTC, datetime
+
 import flask
 
 from functions import replies, wiring
@@ -17,6 +20,9 @@ from packhorse.strict_json import Fields, decode_json
 
 SERVED_VARIANT = "fp32"
 """What Vertex AI serves: the reference that parity is measured against."""
+
+FAILURES_MAX = 2
+"""A machine may die under a container; twice in a row it is the container."""
 
 STEP_MAX_BYTES = 4096
 """A step names a release and an execution, and nothing else."""
@@ -58,6 +64,39 @@ def unrefused(release: Release) -> ReleaseRecord:
     if record.state is ReleaseState.REFUSED:
         raise ReleaseRefusedError(f"{release} was refused: {record.reason}")
     return record
+
+
+def refuse_if_it_failed(release: Release, step: str) -> None:
+    """Look how the step's last operation ended, and stop a release that fails.
+
+    Raises:
+        ReleaseRefusedError: It failed for good, `FAILURES_MAX` times; recorded.
+    """
+    ledger = wiring.ledger()
+    operation = ledger.operation(release, step)
+    failure = wiring.vertex().failure_of(operation) if operation else ""
+    if not failure:
+        return
+    failures = ledger.operation_failed(release, step, operation)
+    replies.note(failure=failure, failures=failures)
+    if failures >= FAILURES_MAX:
+        reason = (
+            f"{step} was tried {failures} times, and Vertex AI failed with {failure}; "
+            f"it says more under {operation}"
+        )
+        ledger.refuse_release(release, reason=reason, at=datetime.now(UTC))
+        raise ReleaseRefusedError(f"{release} is refused: {reason}")
+
+
+def remember_operation(release: Release, step: str) -> Callable[[str], None]:
+    """Return what notes the operation that a step begins."""
+
+    def note(operation: str) -> None:
+        if operation:
+            replies.note(operation=operation)
+            wiring.ledger().operation_begun(release, step, operation)
+
+    return note
 
 
 def served_bundle(record: ReleaseRecord) -> tuple[BundleRef, str]:

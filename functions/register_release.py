@@ -39,6 +39,7 @@ def register_release(message: Message) -> None:
 
 
 def _register(notice: Announced, variants: tuple[str, ...], now: datetime) -> None:
+    replies.note(release=str(notice.release))
     with _recorded(str(notice.release), now):
         pushed = wiring.registry().manifest(notice.image, notice.digest)
         _check_version(notice, pushed)

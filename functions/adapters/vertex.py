@@ -10,31 +10,33 @@ and by the display name of a deployed model. What carries neither is not ours:
 it is left alone, but gets no traffic once a rollout moves the split.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
 from google.api_core import exceptions as google_errors
 from google.api_core.client_options import ClientOptions
 from google.cloud import aiplatform_v1
-from google.longrunning.operations_pb2 import (  # type: ignore[import-untyped]  # Google ships none
-    ListOperationsRequest,
-    Operation,
-)
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from functions.adapters.calls import upstream
+from functions.adapters.vertex_operations import NAME as _NAME
+from functions.adapters.vertex_operations import TIMEOUT_S, failure_of, is_busy
 from functions.settings import ServingSettings
 from packhorse.assignment import BundleRef
 from packhorse.errors import MalformedError
 from packhorse.names import Release, parse_release
 
-TIMEOUT_S = 20.0
-"""Each call only reads or starts something; three fit into a function's minute."""
-_NAME = "Vertex AI"
-_PAGES_MAX = 20
 HEALTH_ROUTE = "/v2/health/ready"
 PREDICT_ROUTE = "/vertex/predict"
+
+
+OnBegin = Callable[[str], None]
+"""Told the name of the operation that a call began."""
+
+
+def _unheard(operation: str) -> None:
+    """Tell nobody that an operation began."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,12 @@ class Vertex:
         return f"{request.name}@{min(ids)}" if ids else None
 
     def ensure_uploaded(
-        self, release: Release, bundle: BundleRef, artifact_uri: str
+        self,
+        release: Release,
+        bundle: BundleRef,
+        artifact_uri: str,
+        *,
+        on_begin: OnBegin = _unheard,
     ) -> str | None:
         """Return the name of the release's version, or see to it that it comes.
 
@@ -98,10 +105,10 @@ class Vertex:
             None while it is not there yet; call again.
         """
         # Asked before it is looked for: an upload that ends in between is found.
-        is_busy = self._is_busy(self._models, self._model_name(release))
+        has_begun = is_busy(self._models, self._model_name(release))
         found = self.find_version(release)
-        if found is None and not is_busy:
-            self._upload(release, bundle, artifact_uri)
+        if found is None and not has_begun:
+            on_begin(self._upload(release, bundle, artifact_uri))
         return found
 
     def read_endpoint(self, name: str) -> EndpointView:
@@ -116,7 +123,13 @@ class Vertex:
         return EndpointView(name, endpoint.etag, deployed, dict(endpoint.traffic_split))
 
     def ensure_deployed(
-        self, endpoint: str, release: Release, *, version: str, deployed_id: str
+        self,
+        endpoint: str,
+        release: Release,
+        *,
+        version: str,
+        deployed_id: str,
+        on_begin: OnBegin = _unheard,
     ) -> bool:
         """Return whether the release is deployed; otherwise see to it that it is.
 
@@ -129,14 +142,19 @@ class Vertex:
             version: The model's version, from `ensure_uploaded`.
             deployed_id: Allocated once for this release on this endpoint, so that
                 Vertex AI itself refuses a second one.
+            on_begin: Told the operation's name when this call begins one.
         """
         # Asked before it is looked for: a deployment that ends in between is found.
-        is_busy = self._is_busy(self._endpoints, endpoint)
+        has_begun = is_busy(self._endpoints, endpoint)
         if release in self.read_endpoint(endpoint).deployed:
             return True
-        if not is_busy:
-            self._deploy(endpoint, release, version, deployed_id)
+        if not has_begun:
+            on_begin(self._deploy(endpoint, release, version, deployed_id))
         return False
+
+    def failure_of(self, operation: str) -> str:
+        """Return the code that an operation failed with for good, or ""."""
+        return failure_of(self._endpoints, operation)
 
     def move_traffic(self, view: EndpointView, wanted: Mapping[Release, int]) -> bool:
         """Give each release its percentage, unless it has it already.
@@ -163,7 +181,7 @@ class Vertex:
 
     def undeploy(self, view: EndpointView, release: Release) -> None:
         """Take a release without traffic off an endpoint, unless that is busy."""
-        if self._is_busy(self._endpoints, view.name):
+        if is_busy(self._endpoints, view.name):
             return
         with upstream(_NAME), suppress(google_errors.NotFound):
             self._endpoints.undeploy_model(
@@ -182,7 +200,7 @@ class Vertex:
             except google_errors.NotFound:
                 return []
 
-    def _upload(self, release: Release, bundle: BundleRef, artifact_uri: str) -> None:
+    def _upload(self, release: Release, bundle: BundleRef, artifact_uri: str) -> str:
         name = self._model_name(release)
         request = aiplatform_v1.UploadModelRequest(
             parent=self._settings.parent,
@@ -193,7 +211,8 @@ class Vertex:
         else:
             request.model_id = release.model
         with upstream(_NAME):
-            self._models.upload_model(request, timeout=TIMEOUT_S)
+            begun = self._models.upload_model(request, timeout=TIMEOUT_S)
+        return str(begun.operation.name)
 
     def _model(
         self, release: Release, bundle: BundleRef, artifact_uri: str
@@ -224,7 +243,7 @@ class Vertex:
 
     def _deploy(
         self, endpoint: str, release: Release, version: str, deployed_id: str
-    ) -> None:
+    ) -> str:
         settings = self._settings
         deployed = aiplatform_v1.DeployedModel(
             id=deployed_id,
@@ -241,9 +260,11 @@ class Vertex:
         )
         # Another caller may have begun in this very moment: the id is taken then.
         with upstream(_NAME), suppress(google_errors.Conflict):
-            self._endpoints.deploy_model(
+            begun = self._endpoints.deploy_model(
                 endpoint=endpoint, deployed_model=deployed, timeout=TIMEOUT_S
             )
+            return str(begun.operation.name)
+        return ""
 
     def _is_there(self, model: str) -> bool:
         with upstream(_NAME):
@@ -255,28 +276,6 @@ class Vertex:
 
     def _model_name(self, release: Release) -> str:
         return f"{self._settings.parent}/models/{release.model}"
-
-    def _is_busy(self, client: "_Client", resource: str) -> bool:
-        with upstream(_NAME):
-            return any(not each.done for each in _operations(client, resource))
-
-
-_Client = aiplatform_v1.ModelServiceClient | aiplatform_v1.EndpointServiceClient
-
-
-def _operations(client: _Client, resource: str) -> Iterator[Operation]:
-    """Return the operations of a model or an endpoint, at most `_PAGES_MAX` pages."""
-    token = ""
-    for _ in range(_PAGES_MAX):
-        request = ListOperationsRequest(name=resource, page_token=token)
-        try:
-            answer = client.list_operations(request, timeout=TIMEOUT_S)
-        except google_errors.NotFound:
-            return
-        yield from answer.operations
-        token = answer.next_page_token
-        if not token:
-            return
 
 
 def _release_of(display_name: str) -> Release | None:

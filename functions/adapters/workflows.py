@@ -1,13 +1,15 @@
-"""Start the workflow that deploys a release.
+"""Start the workflow that deploys a release, and ask how an execution ended.
 
-Over REST: Google's client for executions speaks gRPC alone, and one POST needs
+Over REST: Google's client for executions speaks gRPC alone, and two calls need
 no client. Starting twice is harmless, because a workflow's first step claims the
 release and a second execution ends there.
 
 Source: Workflow Executions API v1, `projects.locations.workflows.executions.create`
+and `.get`
 """
 
 import json
+from urllib.parse import quote
 
 import google.auth
 from google.auth.transport.requests import AuthorizedSession
@@ -22,6 +24,8 @@ _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 TIMEOUT_S = 20.0
 """Workflows only writes the execution down; it runs on its own."""
 _ERRORS_FROM = 300
+_NOT_FOUND = 404
+_FAILED = frozenset({"FAILED", "CANCELLED"})
 
 
 class ReleaseWorkflow:
@@ -48,11 +52,34 @@ class ReleaseWorkflow:
             )
         if response.status_code >= _ERRORS_FROM:
             raise refusal(_NAME, response.status_code)
-        return _execution_name(response.content)
+        return _field(response.content, "name")
+
+    def has_failed(self, execution: str) -> bool:
+        """Tell whether an execution has ended, and not well.
+
+        One that Workflows knows no longer has: it forgets an execution only
+        some months after its end.
+
+        Args:
+            execution: Its id, the last part of its name.
+
+        Raises:
+            UpstreamError: Workflows did not say.
+        """
+        url = f"{self._url}/{quote(execution, safe='')}"
+        with upstream(_NAME):
+            response = self._session.get(
+                url, params={"view": "BASIC"}, timeout=TIMEOUT_S, allow_redirects=False
+            )
+        if response.status_code == _NOT_FOUND:
+            return True
+        if response.status_code >= _ERRORS_FROM:
+            raise refusal(_NAME, response.status_code)
+        return _field(response.content, "state") in _FAILED
 
 
-def _execution_name(body: bytes) -> str:
+def _field(body: bytes, name: str) -> str:
     try:
-        return str(json.loads(body)["name"])
+        return str(json.loads(body)[name])
     except (ValueError, KeyError, TypeError) as error:
-        raise UpstreamUnavailableError(f"{_NAME} named no execution") from error
+        raise UpstreamUnavailableError(f"{_NAME} sent no {name}") from error

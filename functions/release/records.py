@@ -32,6 +32,7 @@ class ReleaseRecord:
         model_version: Vertex AI's resource name; empty until uploaded.
         deployed_ids: By endpoint, `candidate` or `serving`, once allocated.
         execution: The workflow execution that claimed it; empty until then.
+        is_opened: Whether the workflow has done its part, to the rollout's begin.
     """
 
     release: Release
@@ -43,6 +44,7 @@ class ReleaseRecord:
     model_version: str
     deployed_ids: Mapping[str, str]
     execution: str
+    is_opened: bool = False
 
     def offer(self) -> Offer:
         """Return what devices are offered of it.

@@ -12,7 +12,7 @@ from local_cloud.demo.board import Board
 from local_cloud.demo.journey import JourneyError
 from local_cloud.demo.story import MODEL, Story, StoryError
 from local_cloud.stack.processes import StartError
-from local_cloud.stack.settings import ROOT, Plan
+from local_cloud.stack.settings import ROOT, Plan, load_functions
 from local_cloud.stack.stack import Stack
 
 STAND_INS = (
@@ -64,8 +64,20 @@ def _tell(story: Story) -> None:
     board = story.board
     board.chapter("0  The local cloud starts")
     with board.waiting("starting"):
-        story.stack.start(lambda name, took: board.line(name, "start", took))
+        took: dict[str, float] = {}
+        story.stack.start(took.__setitem__)
+        begun_s = board.elapsed_s
         story.begin()
+    functions = load_functions()
+    stand_ins = [name for name in took if name not in functions]
+    board.line(
+        "stand-ins", "start", max(took[n] for n in stand_ins), ", ".join(stand_ins)
+    )
+    names = f"{len(functions)}, as functions/deploy.yaml lists them"
+    board.line("functions", "start", max(took[n] for n in functions), names)
+    board.line(
+        "gateways", "start", board.elapsed_s - begun_s, "gw-0 and gw-1, and enrol"
+    )
     story.first_release()
     story.upgrade()
     story.broken_at_once()
@@ -79,6 +91,9 @@ def _close(stack: Stack, board: Board, *, stays: bool) -> None:
     board.table(
         "What here stands in for what on Google Cloud", ("there", "here"), STAND_INS
     )
+    board.chapter("packhorse status")
+    for line in stack.packhorse("status").stdout.splitlines():
+        board.text(line)
     board.chapter(f"All of it took {board.elapsed_s:.0f} s")
     board.text(f"the function   {stack.plan.url('predict')}/v1/models/{MODEL}:predict")
     for gateway in stack.gateways.values():

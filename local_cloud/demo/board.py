@@ -1,5 +1,7 @@
 """What the visitor sees: a line a stage, and what is going on at the bottom."""
 
+import re
+import textwrap
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -8,7 +10,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-_PLACE, _STAGE = 18, 34
+_PLACE, _STAGE = 16, 38
+_INDENT = " " * (_PLACE + 5)
 
 
 class Board:
@@ -25,7 +28,9 @@ class Board:
     def save_picture(self) -> None:
         """Write what was printed as an SVG, where one was asked for."""
         if self._picture is not None:
-            self._console.save_svg(str(self._picture), title="make demo")
+            svg = self._console.export_svg(title="make demo")
+            # Without the fonts that it would fetch from elsewhere.
+            self._picture.write_text(re.sub(r"@font-face \{.*?\}", "", svg, flags=re.S))
 
     @property
     def elapsed_s(self) -> float:
@@ -48,9 +53,11 @@ class Board:
 
     def refusal(self, place: str, sentence: str) -> None:
         """Print why something was refused, as it should be."""
-        self._console.print(
-            f"  [yellow]✗[/yellow] {place:<{_PLACE}} {_plain(sentence)}"
-        )
+        width = max(40, self._console.width - len(_INDENT) - 1)
+        first, *rest = textwrap.wrap(sentence, width) or [""]
+        self._console.print(f"  [yellow]✗[/yellow] {place:<{_PLACE}} {_plain(first)}")
+        for line in rest:
+            self._console.print(f"{_INDENT}{_plain(line)}")
 
     def text(self, sentence: str) -> None:
         """Print a sentence."""

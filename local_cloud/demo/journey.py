@@ -57,6 +57,7 @@ class Journey:
     board: Board
     release: str
     tail: LogTail
+    _pushed_at: float = field(default_factory=time.monotonic)
     _seen: int = 0
     _shown: set[str] = field(default_factory=set)
     _asked_at: dict[str, float] = field(default_factory=dict)
@@ -94,6 +95,12 @@ class Journey:
 
     def _show_logs(self) -> None:
         for process, line in self.tail.lines():
+            traffic = line.get("traffic")
+            if isinstance(traffic, dict) and self.release in traffic:
+                shares = ", ".join(
+                    f"{name} {share} %" for name, share in traffic.items()
+                )
+                self.board.line("cloud", "serving traffic", note=shares)
             if line.get("release") == self.release:
                 self._show_line(process, line)
 
@@ -127,7 +134,9 @@ class Journey:
     def _show_change(self, change: Line) -> None:
         what = str(change["what"])
         if what.startswith("rollout"):
-            self.board.line("rollout", what.removeprefix("rollout "), note=self.release)
+            since_s = time.monotonic() - self._pushed_at
+            note = f"{since_s:.1f} s after the push"
+            self.board.line("rollout", what.removeprefix("rollout "), note=note)
 
     def _new_changes(self) -> list[Line]:
         history = self._document().get("history")

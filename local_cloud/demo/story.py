@@ -71,9 +71,7 @@ class Story:
         self._tail = LogTail(self.stack.plan.folder / "logs")
         for device, ring in (("gw-0", 0), ("gw-1", 1)):
             self.stack.add_gateway(device, ring)
-        self.stack.start_gateways(
-            lambda name, took: self.board.line(name, "start", took)
-        )
+        self.stack.start_gateways()
 
     def first_release(self) -> None:
         """Push release 1 and see it arrive everywhere."""
@@ -95,6 +93,7 @@ class Story:
             journey = self._push(2, model, golden_of=model)
             self._expect_end(journey.follow(), "rollout finished")
             self._expect_everywhere(f"{MODEL}@2")
+            self._wait_for_answers(client, f"{MODEL}@2", 50)
         self._show_client(client)
 
     def broken_at_once(self) -> None:
@@ -252,6 +251,13 @@ class Story:
             "the client",
         )
 
+    def _wait_for_answers(self, client: Client, release: str, count: int) -> None:
+        """Let every place have answered with the release for a while."""
+        self._wait_until(
+            lambda: all(t.answers[release] >= count for t in client.tallies.values()),
+            "the client",
+        )
+
     def _expect_end(self, last: str, expected: str) -> None:
         if not last.startswith(expected):
             raise StoryError(f"expected {expected!r}, it ended as {last!r}")
@@ -308,8 +314,8 @@ class Story:
         gateway.agent.kill_for_good()
         sealed = [path.parent.name for path in slots.glob("*/installed.json")]
         files = len([path for path in slots.glob("*/*") if path.is_file()])
-        note = f"{files} files in the slot, " + (
-            "sealed" if sealed else "not sealed yet"
+        note = f"files in the slot: {files}, " + (
+            "sealed" if sealed else "not yet sealed"
         )
         self.board.line(gateway.device, "agent killed as it installs", note=note)
 

@@ -17,7 +17,8 @@ from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransp
 from local_cloud.stack.settings import BUNDLE_BUCKET, PROJECT, PUSH_ACCOUNT, Plan
 
 DEAD_LETTERS = "dead-letters"
-_ATTEMPTS_MAX = 20
+_ATTEMPTS_MAX = 100
+"""Pub/Sub's most: a function may be away for minutes, and nothing is lost."""
 _PAUSE_MIN_S, _PAUSE_MAX_S = 0.2, 2.0
 """Google's own default is 10 to 600 s; nobody wants to watch that."""
 _METADATA_CACHE = "public, max-age=31536000, immutable"

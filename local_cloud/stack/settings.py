@@ -166,6 +166,7 @@ def function_settings(plan: Plan, function: str) -> dict[str, str]:
         "ROLLOUTS_KEY_URI": f"file2:{keys}/rollouts.pem",
         "SERVING_IMAGE": f"{LOCATION_HOST}/{PROJECT}/packhorse/edge-runtime:0.1.0",
         "SNAPSHOT_KEY_URI": f"file2:{keys}/snapshot.pem",
+        "STUCK_AFTER_S": "30",
         "TIMESTAMP_KEY_URI": f"file2:{keys}/timestamp.pem",
         "VARIANTS": "fp32",
         "VERTEX_ENDPOINT": plan.url("vertex"),

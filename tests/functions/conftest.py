@@ -29,6 +29,7 @@ from tests.functions.vertex_stand_in import (
     SERVING,
     VertexStandIn,
 )
+from tests.functions.workflow_executions import WORKFLOW, Workflows
 
 AUDIENCE = "https://function.example"
 PUSHER = "push@demo.iam.gserviceaccount.com"
@@ -251,6 +252,16 @@ def vertex(tmp_path, google_account, monkeypatch):
     lead_to_vertex(monkeypatch, stand_in)
     yield stand_in
     stand_in.stop()
+
+
+@pytest.fixture
+def workflows(google_account, monkeypatch):
+    """Whoever runs the release workflow; no execution does anything."""
+    found = Workflows()
+    monkeypatch.setenv("WORKFLOWS_ENDPOINT", found.url)
+    monkeypatch.setenv("RELEASE_WORKFLOW", WORKFLOW)
+    yield found
+    found.close()
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """A serving container that doubles: the smallest model that parity can judge.
 
-`magika@8` refuses every request and `magika@9` answers wrongly. It answers with
+`magika@7` never starts, `magika@8` refuses every request and `magika@9` answers
+wrongly. It answers with
 what reached it too, so that a test sees what Vertex AI lets through.
 """
 
@@ -56,6 +57,8 @@ class Serving(BaseHTTPRequestHandler):
         pass
 
 
+if RELEASE == "magika@7":
+    raise SystemExit("this model does not load")
 ThreadingHTTPServer(
     ("127.0.0.1", int(os.environ["AIP_HTTP_PORT"])), Serving
 ).serve_forever()

@@ -19,7 +19,7 @@ NOW = datetime(2026, 11, 22, tzinfo=UTC)
 
 
 @pytest.fixture
-def step(client_of, identity, vertex, topics, bucket, ledger, monkeypatch):
+def step(client_of, identity, vertex, topics, bucket, ledger, workflows, monkeypatch):
     """Call a deploy function as the workflow does."""
     monkeypatch.setenv("BUNDLE_BUCKET", bucket)
     token = identity.token(AUDIENCE, PUSHER)
@@ -51,9 +51,13 @@ def published(ledger, store):
 
 
 def until_done(step, name, release):
+    until(lambda: step(name, release=release).json["done"])
+
+
+def until(is_so):
     deadline = time.monotonic() + 30
-    while not step(name, release=release).json["done"]:
-        assert time.monotonic() < deadline, f"{name} was never done"
+    while not is_so():
+        assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.05)
 
 
@@ -62,8 +66,9 @@ def deploy(step, release):
     until_done(step, "deploy_candidate", release)
 
 
-def test_the_first_execution_claims_a_release_and_keeps_it(step, published):
+def test_the_first_execution_claims_a_release_and_keeps_it(step, published, workflows):
     release = published(1)
+    workflows.states["a"] = "ACTIVE"
 
     first = step("deploy_claim", release=release, execution="a")
     second = step("deploy_claim", release=release, execution="b")
@@ -71,6 +76,49 @@ def test_the_first_execution_claims_a_release_and_keeps_it(step, published):
 
     claims = [reply.json["claimed"] for reply in (first, second, again)]
     assert claims == [True, False, True]
+
+
+def test_the_next_execution_goes_on_where_the_first_one_failed(
+    step, published, workflows
+):
+    release = published(1)
+    workflows.states["a"] = "FAILED"
+    step("deploy_claim", release=release, execution="a")
+
+    second = step("deploy_claim", release=release, execution="b")
+    workflows.states["b"] = "ACTIVE"
+    third = step("deploy_claim", release=release, execution="c")
+
+    assert second.json["claimed"]
+    assert not third.json["claimed"]
+
+
+def test_a_release_whose_rollout_began_is_not_claimed_again(
+    step, published, ledger, workflows
+):
+    release = published(1)
+    workflows.states["a"] = "FAILED"
+    step("deploy_claim", release=release, execution="a")
+    ledger.deployed(Release("magika", 1), at=NOW)
+    step("deploy_open", release=release)
+
+    late = step("deploy_claim", release=release, execution="b")
+
+    assert not late.json["claimed"]
+
+
+def test_a_release_whose_container_never_becomes_ready_is_refused(
+    step, published, ledger
+):
+    release = published(7)
+    until_done(step, "deploy_upload", release)
+
+    until(lambda: step("deploy_candidate", release=release).status_code == 409)
+
+    record = ledger.release(Release("magika", 7))
+    assert record.state is ReleaseState.REFUSED
+    assert "deploy_candidate was tried 2 times" in record.reason
+    assert "FAILED_PRECONDITION" in record.reason
 
 
 def test_a_release_goes_the_whole_way_and_its_rollout_begins(

@@ -1,9 +1,7 @@
 """From packaged to vouched for, once, and on to the workflow."""
 
 import json
-import threading
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
@@ -12,46 +10,6 @@ from packhorse.assignment import BundleRef, bundle_target
 from packhorse.names import Release
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
-WORKFLOW = "projects/demo/locations/here/workflows/release"
-
-
-class Workflows:
-    """Takes executions, and fails when told to."""
-
-    def __init__(self):
-        self.started = []
-        self.status = 200
-        workflows = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                argument = json.loads(json.loads(body)["argument"])
-                workflows.started.append(argument["release"])
-                answer = b'{"name": "executions/1"}'
-                self.send_response(workflows.status)
-                self.send_header("Content-Length", str(len(answer)))
-                self.end_headers()
-                self.wfile.write(answer)
-
-            def log_message(self, *_):
-                pass
-
-        self.server = HTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(
-            target=self.server.serve_forever, args=(0.01,), daemon=True
-        ).start()
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-
-
-@pytest.fixture
-def workflows(google_account, monkeypatch):
-    found = Workflows()
-    monkeypatch.setenv("WORKFLOWS_ENDPOINT", found.url)
-    monkeypatch.setenv("RELEASE_WORKFLOW", WORKFLOW)
-    yield found
-    found.server.shutdown()
-    found.server.server_close()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What a crash left is sent, and what stands still is named."""
+"""What a crash left is sent, and what stands still is started again."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -12,7 +12,7 @@ RELEASE = Release("magika", 2)
 
 
 @pytest.fixture
-def sweep(push, ledger, topics, monkeypatch):
+def sweep(push, ledger, topics, workflows, monkeypatch):
     monkeypatch.setenv("STUCK_AFTER_S", "600")
     return lambda: push("sweep_ledger", b"{}")
 
@@ -53,17 +53,72 @@ def test_a_release_whose_message_was_lost_is_asked_for_again(
     assert len(topics.read("package")) == 2
 
 
-def test_a_release_that_no_workflow_brings_further_is_named(
-    sweep, register, ledger, capsys
+@pytest.fixture
+def published(register, ledger):
+    """Leave a release where its workflow should have taken it further long ago."""
+
+    def do(execution=""):
+        at = register(age_s=700)
+        bundle = BundleRef("bundles/magika/2/fp32.tar", 1, "a" * 64)
+        ledger.variant_packaged(RELEASE, "fp32", bundle, at)
+        ledger.published(RELEASE, at=at)
+        if execution:
+            ledger.claim(RELEASE, execution=execution)
+
+    return do
+
+
+def test_a_release_whose_workflow_still_runs_is_only_named(
+    sweep, published, workflows, capsys
 ):
-    at = register(age_s=700)
-    bundle = BundleRef("bundles/magika/2/fp32.tar", 1, "a" * 64)
-    ledger.variant_packaged(RELEASE, "fp32", bundle, at)
-    ledger.published(RELEASE, at=at)
+    published("slow")
+    workflows.states["slow"] = "ACTIVE"
 
     sweep()
 
-    assert logged(capsys)["stuck"] == ["magika@2 is published"]
+    line = logged(capsys)
+    assert line["stuck"] == ["magika@2 is published"]
+    assert (line["started_again"], workflows.started) == ([], [])
+
+
+@pytest.mark.parametrize("execution", ["", "failed", "forgotten"])
+def test_a_release_whose_workflow_has_failed_gets_another_one_once(
+    sweep, published, workflows, capsys, execution
+):
+    published(execution)
+    workflows.states["failed"] = "FAILED"
+
+    sweep()
+    line = logged(capsys)
+    sweep()
+
+    assert line["started_again"] == ["magika@2"]
+    assert workflows.started == ["magika@2"]
+
+
+def test_a_release_that_was_deployed_and_never_rolled_out_gets_another_workflow(
+    sweep, published, ledger, workflows
+):
+    published("failed")
+    workflows.states["failed"] = "FAILED"
+    ledger.deployed(RELEASE, at=datetime.now(UTC) - timedelta(seconds=700))
+
+    sweep()
+
+    assert workflows.started == ["magika@2"]
+
+
+def test_workflows_that_are_away_are_asked_again_and_hold_no_event_back(
+    sweep, published, ledger, workflows
+):
+    published("failed")
+    workflows.states["failed"] = "FAILED"
+    workflows.status = 503
+
+    assert sweep().status_code == 503
+
+    assert ledger.pending_events(10) == []
+    assert workflows.started == []
 
 
 def test_one_missing_topic_does_not_hold_the_others_back(

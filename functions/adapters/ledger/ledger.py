@@ -9,7 +9,14 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
-from functions.adapters.ledger import devices, releases, rollouts, status
+from functions.adapters.ledger import (
+    attempts,
+    devices,
+    releases,
+    rollouts,
+    stalled,
+    status,
+)
 from functions.adapters.ledger.database import Database, add_refusal
 from functions.adapters.ledger.status import PendingEvent
 from functions.errors import ReleaseRefusedError, ReportRefusedError
@@ -103,10 +110,16 @@ class Ledger:
         with self._database.write() as connection:
             releases.published(connection, release, at=at)
 
-    def claim(self, release: Release, *, execution: str) -> bool:
-        """Give the release to the first execution; say whether that is this one."""
+    def claim(self, release: Release, *, execution: str, instead_of: str = "") -> bool:
+        """Give the release to the first execution; say whether that is this one.
+
+        Args:
+            release: What the workflow deploys.
+            execution: Who asks.
+            instead_of: An execution that has failed; it loses its claim.
+        """
         with self._database.write() as connection:
-            return releases.claim(connection, release, execution)
+            return releases.claim(connection, release, execution, instead_of=instead_of)
 
     def record_model_version(self, release: Release, model_version: str) -> None:
         """Note Vertex AI's name of the uploaded version."""
@@ -119,6 +132,21 @@ class Ledger:
         """Return the id of its deployed model there, allocated at the first call."""
         with self._database.write() as connection:
             return releases.deployed_id(connection, release, endpoint)
+
+    def operation_begun(self, release: Release, step: str, operation: str) -> None:
+        """Note the operation of Vertex AI that a step has just begun."""
+        with self._database.write() as connection:
+            attempts.begun(connection, release, step, operation)
+
+    def operation(self, release: Release, step: str) -> str:
+        """Return a step's operation whose end is not known yet, or ""."""
+        with self._database.read() as connection:
+            return attempts.operation(connection, release, step)
+
+    def operation_failed(self, release: Release, step: str, operation: str) -> int:
+        """Count a failed operation, once; return how many of the step's failed."""
+        with self._database.write() as connection:
+            return attempts.failed(connection, release, step, operation)
 
     def deployed(self, release: Release, *, at: datetime) -> None:
         """Note that the candidate endpoint answers with it, and rightly.
@@ -244,12 +272,17 @@ class Ledger:
     def ask_again(self, *, before: datetime, at: datetime) -> list[Release]:
         """Repeat the events of releases that have stood still since `before`."""
         with self._database.write() as connection:
-            return releases.ask_again(connection, before=before, at=at)
+            return stalled.ask_again(connection, before=before, at=at)
 
-    def stuck(self, *, before: datetime) -> list[tuple[Release, str]]:
-        """Name published releases that no workflow brought further since."""
+    def stuck(self, *, before: datetime) -> list[ReleaseRecord]:
+        """Return releases that no workflow brought further since."""
         with self._database.read() as connection:
-            return releases.stuck(connection, before=before)
+            return stalled.stuck(connection, before=before)
+
+    def workflow_restarted(self, release: Release, *, at: datetime) -> None:
+        """Note that a stuck release has a new execution, and give it time."""
+        with self._database.write() as connection:
+            releases.change(connection, release, changed_at=at)
 
     def snapshot_status(self) -> dict[str, object]:
         """Return what a person wants to see first, as JSON values."""

@@ -47,7 +47,7 @@ def register(connection: sa.Connection, new: NewRelease, *, at: datetime) -> str
     is_new = insert_once(
         connection,
         RELEASES,
-        **_key(new.release),
+        **key_of(new.release),
         digest=new.digest,
         state=ReleaseState.REGISTERED,
         card=dict(new.card),
@@ -56,9 +56,9 @@ def register(connection: sa.Connection, new: NewRelease, *, at: datetime) -> str
     if not is_new:
         return _known(connection, new.release, new.digest, at)
     for variant in new.variants:
-        row = {**_key(new.release), "variant": variant, "bundle": None}
+        row = {**key_of(new.release), "variant": variant, "bundle": None}
         connection.execute(sa.insert(VARIANTS).values(row))
-    _ask_for_variants(connection, new.release, new.variants, at)
+    ask_for_variants(connection, new.release, new.variants, at)
     add_change(connection, new.release, Change(at, ReleaseState.REGISTERED))
     return "new"
 
@@ -81,12 +81,13 @@ def other_digest(known: str) -> str:
     )
 
 
-def _ask_for_variants(
+def ask_for_variants(
     connection: sa.Connection,
     release: Release,
     variants: Sequence[str],
     at: datetime,
 ) -> None:
+    """Put one `package` event per variant into the outbox."""
     for variant in variants:
         body = {"release": str(release), "variant": variant}
         add_event(connection, topics.PACKAGE, body, at=at)
@@ -94,7 +95,9 @@ def _ask_for_variants(
 
 def read(connection: sa.Connection, release: Release) -> ReleaseRecord | None:
     """Return what is known of a release, or None."""
-    row = connection.execute(sa.select(RELEASES).where(*_is(RELEASES, release))).first()
+    row = connection.execute(
+        sa.select(RELEASES).where(*is_release(RELEASES, release))
+    ).first()
     return None if row is None else _record(connection, release, row)
 
 
@@ -108,7 +111,9 @@ def get(connection: sa.Connection, release: Release) -> ReleaseRecord:
 
 
 def _locked(connection: sa.Connection, release: Release) -> sa.Row[tuple[object, ...]]:
-    statement = sa.select(RELEASES).where(*_is(RELEASES, release)).with_for_update()
+    statement = (
+        sa.select(RELEASES).where(*is_release(RELEASES, release)).with_for_update()
+    )
     row = connection.execute(statement).first()
     if row is None:
         raise NotFoundError(f"no release {release} was ever registered")
@@ -120,11 +125,13 @@ def _record(
 ) -> ReleaseRecord:
     fields = row._mapping  # noqa: SLF001 - SQLAlchemy's public name for it
     bundles = connection.execute(
-        sa.select(VARIANTS.c.variant, VARIANTS.c.bundle).where(*_is(VARIANTS, release))
+        sa.select(VARIANTS.c.variant, VARIANTS.c.bundle).where(
+            *is_release(VARIANTS, release)
+        )
     )
     ids = connection.execute(
         sa.select(DEPLOYED_IDS.c.endpoint, DEPLOYED_IDS.c.id).where(
-            *_is(DEPLOYED_IDS, release)
+            *is_release(DEPLOYED_IDS, release)
         )
     )
     return ReleaseRecord(
@@ -140,6 +147,7 @@ def _record(
         model_version=fields["model_version"],
         deployed_ids={endpoint: str(number) for endpoint, number in ids},
         execution=fields["execution"],
+        is_opened=fields["is_opened"],
     )
 
 
@@ -161,7 +169,7 @@ def variant_packaged(
         return
     connection.execute(
         sa.update(VARIANTS)
-        .where(*_is(VARIANTS, release), VARIANTS.c.variant == variant)
+        .where(*is_release(VARIANTS, release), VARIANTS.c.variant == variant)
         .values(bundle=encode_bundle_ref(bundle))
     )
     add_change(connection, release, Change(at, f"{variant} packaged"))
@@ -207,12 +215,19 @@ def _unrefused(connection: sa.Connection, release: Release) -> ReleaseRecord:
     return record
 
 
-def claim(connection: sa.Connection, release: Release, execution: str) -> bool:
-    """Give the release to the first workflow execution that asks."""
+def claim(
+    connection: sa.Connection, release: Release, execution: str, *, instead_of: str
+) -> bool:
+    """Give the release to the first workflow execution that asks.
+
+    One that is known to have failed loses it to the next that names it.
+    """
     record = get(connection, release)
-    if record.execution:
-        return record.execution == execution
-    _set(connection, release, execution=execution)
+    if record.execution == execution:
+        return True
+    if record.execution and record.execution != instead_of:
+        return False
+    change(connection, release, execution=execution)
     return True
 
 
@@ -221,7 +236,7 @@ def record_model_version(
 ) -> None:
     """Note Vertex AI's name of the uploaded version."""
     get(connection, release)
-    _set(connection, release, model_version=model_version)
+    change(connection, release, model_version=model_version)
 
 
 def deployed_id(connection: sa.Connection, release: Release, endpoint: str) -> str:
@@ -231,45 +246,9 @@ def deployed_id(connection: sa.Connection, release: Release, endpoint: str) -> s
     known = get(connection, release).deployed_ids.get(endpoint)
     if known is not None:
         return known
-    row = {**_key(release), "endpoint": endpoint}
+    row = {**key_of(release), "endpoint": endpoint}
     allocate = sa.insert(DEPLOYED_IDS).values(row).returning(DEPLOYED_IDS.c.id)
     return str(connection.execute(allocate).scalar_one())
-
-
-def ask_again(
-    connection: sa.Connection, *, before: datetime, at: datetime
-) -> list[Release]:
-    """Repeat the events of releases that have stood still since `before`.
-
-    Their messages may lie among the dead letters. Every stage can be repeated,
-    so asking once too often does no harm.
-    """
-    waiting = {ReleaseState.REGISTERED, ReleaseState.PACKAGED}
-    rows = connection.execute(
-        sa.select(RELEASES.c.model, RELEASES.c.version)
-        .where(RELEASES.c.state.in_(waiting), RELEASES.c.changed_at < before)
-        .with_for_update()
-    )
-    releases = [Release(model, version) for model, version in rows]
-    for release in releases:
-        record = get(connection, release)
-        missing = [name for name, bundle in record.variants.items() if bundle is None]
-        _ask_for_variants(connection, release, missing, at)
-        if not missing:
-            add_event(connection, topics.PACKAGED, {"release": str(release)}, at=at)
-        _set(connection, release, changed_at=at)
-    return releases
-
-
-def stuck(connection: sa.Connection, *, before: datetime) -> list[tuple[Release, str]]:
-    """Name the releases that a workflow should have brought further since."""
-    rows = connection.execute(
-        sa.select(RELEASES.c.model, RELEASES.c.version, RELEASES.c.state)
-        .where(RELEASES.c.state == ReleaseState.PUBLISHED)
-        .where(RELEASES.c.changed_at < before)
-        .order_by(RELEASES.c.changed_at)
-    )
-    return [(Release(model, version), state) for model, version, state in rows]
 
 
 def history(connection: sa.Connection, subject: object) -> tuple[Change, ...]:
@@ -291,19 +270,22 @@ def _become(
     at: datetime,
     reason: str = "",
 ) -> None:
-    _set(connection, release, state=state, reason=reason, changed_at=at)
+    change(connection, release, state=state, reason=reason, changed_at=at)
     add_change(connection, release, Change(at, state, reason))
 
 
-def _set(connection: sa.Connection, release: Release, **values: object) -> None:
+def change(connection: sa.Connection, release: Release, **values: object) -> None:
+    """Overwrite some columns of a release."""
     connection.execute(
-        sa.update(RELEASES).where(*_is(RELEASES, release)).values(**values)
+        sa.update(RELEASES).where(*is_release(RELEASES, release)).values(**values)
     )
 
 
-def _key(release: Release) -> dict[str, object]:
+def key_of(release: Release) -> dict[str, object]:
+    """Return the columns that name a release."""
     return {"model": release.model, "version": release.version}
 
 
-def _is(table: sa.Table, release: Release) -> tuple[sa.ColumnElement[bool], ...]:
+def is_release(table: sa.Table, release: Release) -> tuple[sa.ColumnElement[bool], ...]:
+    """Return what holds for the release's rows of a table."""
     return table.c.model == release.model, table.c.version == release.version

@@ -24,6 +24,7 @@ def open_rollout(connection: sa.Connection, release: Release, *, at: datetime) -
     record = releases.get(connection, release)
     if record.state is not ReleaseState.DEPLOYED:
         raise ConflictError(f"{release} is {record.state}, not deployed")
+    releases.change(connection, release, is_opened=True)
     previous = read(connection, release.model, is_locked=True)
     fresh = begin(previous, record.offer(), at=at)
     if fresh is None:

@@ -71,6 +71,8 @@ RELEASES = sa.Table(
     sa.Column("card", sa.JSON, nullable=False),
     sa.Column("model_version", sa.Text, nullable=False, default=""),
     sa.Column("execution", sa.Text, nullable=False, default=""),
+    # Its rollout was begun, or a later release had its turn: the workflow is done.
+    sa.Column("is_opened", sa.Boolean, nullable=False, default=False),
     sa.Column("changed_at", Instant, nullable=False),
 )
 
@@ -95,6 +97,19 @@ DEPLOYED_IDS = sa.Table(
     _release_key(),
     # Vertex AI may still know an id whose row is gone: never give it again.
     sqlite_autoincrement=True,
+)
+
+# Long-running operations of Vertex AI that a step of the workflow began.
+ATTEMPTS = sa.Table(
+    "attempts",
+    METADATA,
+    sa.Column("model", sa.String(_KEY), primary_key=True),
+    sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("step", sa.String(_KEY), primary_key=True),
+    # The latest one; empty once its failure was counted.
+    sa.Column("operation", sa.Text, nullable=False),
+    sa.Column("failures", sa.Integer, nullable=False),
+    _release_key(),
 )
 
 ROLLOUTS = sa.Table(

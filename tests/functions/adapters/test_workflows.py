@@ -1,4 +1,4 @@
-"""Starting the release workflow over REST."""
+"""Starting the release workflow over REST, and asking how it ended."""
 
 import pytest
 
@@ -14,6 +14,11 @@ WORKFLOW = "projects/p/locations/l/workflows/release"
 def start(url):
     workflow = ReleaseWorkflow(WorkflowSettings(url, WORKFLOW))
     return workflow.start(Release("magika", 2))
+
+
+def has_failed(url, execution="1"):
+    workflow = ReleaseWorkflow(WorkflowSettings(url, WORKFLOW))
+    return workflow.has_failed(execution)
 
 
 def test_an_execution_is_started_and_named(google_account):
@@ -45,3 +50,37 @@ def test_an_execution_that_was_not_started_is_an_error(
 def test_workflows_that_are_away_are_unavailable(google_account):
     with pytest.raises(UpstreamUnavailableError):
         start("http://127.0.0.1:1")
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "answer"),
+    [
+        (200, b'{"state": "ACTIVE"}', False),
+        (200, b'{"state": "SUCCEEDED"}', False),
+        (200, b'{"state": "FAILED"}', True),
+        (200, b'{"state": "CANCELLED"}', True),
+        (404, b"", True),
+    ],
+)
+def test_an_execution_has_failed_when_it_ended_without_success(
+    google_account, status, body, answer
+):
+    with answering(status, body) as (url, count):
+        assert has_failed(url, "a/b") is answer
+
+    assert count == [f"/v1/{WORKFLOW}/executions/a%2Fb?view=BASIC"]
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "error"),
+    [
+        (403, b"", UpstreamRefusedError),
+        (500, b"", UpstreamUnavailableError),
+        (200, b"{}", UpstreamUnavailableError),
+    ],
+)
+def test_an_execution_of_which_nothing_is_known_has_not_failed(
+    google_account, status, body, error
+):
+    with answering(status, body) as (url, _), pytest.raises(error):
+        has_failed(url)

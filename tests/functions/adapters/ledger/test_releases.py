@@ -214,4 +214,54 @@ def test_a_published_release_without_progress_is_named(
     ledger.published(release, at=later(0))
 
     assert ledger.stuck(before=later(0)) == []
-    assert ledger.stuck(before=later(1)) == [(release, "published")]
+    (stuck,) = ledger.stuck(before=later(1))
+    assert (stuck.release, stuck.state) == (release, "published")
+
+
+def test_a_deployed_release_is_stuck_until_its_rollout_begins(
+    ledger, deploy, release, later
+):
+    deploy(release)
+
+    (stuck,) = ledger.stuck(before=later(1))
+    ledger.open_rollout(release, at=later(0))
+
+    assert stuck.release == release
+    assert ledger.stuck(before=later(1)) == []
+
+
+def test_a_stuck_release_whose_workflow_was_restarted_gets_time(
+    ledger, deploy, release, later
+):
+    deploy(release)
+
+    ledger.workflow_restarted(release, at=later(60))
+
+    assert ledger.stuck(before=later(60)) == []
+
+
+def test_an_execution_that_failed_loses_its_claim_to_one_that_names_it(
+    ledger, register, release
+):
+    register()
+    ledger.claim(release, execution="failed")
+
+    assert not ledger.claim(release, execution="second", instead_of="other")
+    assert ledger.claim(release, execution="second", instead_of="failed")
+    assert not ledger.claim(release, execution="third", instead_of="failed")
+
+
+def test_a_failed_operation_is_counted_once(ledger, register, release):
+    register()
+    ledger.operation_begun(release, "upload", "operations/1")
+
+    counts = [
+        ledger.operation_failed(release, "upload", "operations/1") for _ in range(2)
+    ]
+    unknown = ledger.operation(release, "upload")
+    ledger.operation_begun(release, "upload", "operations/2")
+
+    assert (counts, unknown) == ([1, 1], "")
+    assert ledger.operation(release, "upload") == "operations/2"
+    assert ledger.operation_failed(release, "upload", "operations/2") == 2
+    assert ledger.operation(release, "other") == ""
