@@ -5,7 +5,7 @@ body loses the subscription and gains `@type` when functions-framework turns it
 into a CloudEvent; and a raw body may name its ids in camelCase, in snake_case
 or in both. What the message's data means is left to each function.
 
-Source: docs/protocol.md, "events"; Cloud Pub/Sub, "Push subscriptions".
+Source: docs/protocol.md, 9 "Notices and events"; Cloud Pub/Sub, "Push subscriptions".
 """
 
 import base64

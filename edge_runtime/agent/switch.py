@@ -4,7 +4,7 @@ One JSON line out, one back, over a unix socket that only this user can open.
 The agent never touches what serves: if it asks and dies, the supervisor finishes
 or goes back by itself, and the next agent finds out which.
 
-Source: docs/protocol.md, "The supervisor's control socket"
+Source: docs/protocol.md, 11 "The supervisor's control socket"
 """
 
 import time

@@ -4,7 +4,7 @@ A notice is a hint: retained, at least once, one topic for each ring and model.
 A gateway that misses it finds the truth by asking. The connection lives for one
 call, because a function has no CPU after its response.
 
-Source: docs/protocol.md, "The notice"
+Source: docs/protocol.md, 9.1 "The notice"
 """
 
 import json

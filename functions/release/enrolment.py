@@ -4,7 +4,7 @@ An operator invites a device and hands over a token; the device makes a key,
 signs with it, and sends both. The token is kept as its hash only. It admits one
 key: the same one as often as it comes, no other, ever.
 
-Source: docs/protocol.md, "enrolment"
+Source: docs/protocol.md, 6.1 "Enrolment"
 """
 
 import hashlib

@@ -10,7 +10,7 @@ import requests
 from packhorse.cli.failure import CommandError, sentence
 from packhorse.cli.options import Decorator, grouped, parse_url, parsed
 from packhorse.cli.token_command import run_token_command
-from packhorse.cli.web import LATER, TIMEOUTS_S, read_body
+from packhorse.cli.web import LATER, TIMEOUTS_S, AwayError, read_body
 from packhorse.errors import MalformedError
 from packhorse.strict_json import decode_json
 
@@ -39,10 +39,6 @@ class RefusedError(CommandError):
         """Keep the status for whoever can go on from it."""
         super().__init__(message)
         self.status = status
-
-
-class AwayError(CommandError):
-    """`operate` does not answer now; it may later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +108,18 @@ class Operate:
                 method,
                 f"{self._url}/v1/{path}",
                 json=body,
-                headers={"Authorization": f"Bearer {self._token}", **headers},
+                headers=headers,
+                auth=self._sign,
                 timeout=TIMEOUTS_S,
                 stream=True,
             )
         except (requests.ConnectionError, requests.Timeout) as error:
             raise AwayError(f"operate: {sentence(error)}") from error
+
+    def _sign(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Add the token; a header would give way to a line in ~/.netrc."""
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
 
     def _may_be_expired(self) -> bool:
         return time.monotonic() - self._token_since > _TOKEN_AGE_S

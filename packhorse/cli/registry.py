@@ -23,8 +23,14 @@ from oras.logger import logger  # type: ignore[import-untyped]  # it ships none
 from oras.provider import Registry  # type: ignore[import-untyped]  # it ships none
 
 from packhorse.cli.failure import CommandError
-from packhorse.cli.persist import AwayError, persist
-from packhorse.cli.web import CONNECT_TIMEOUT_S, LATER, TIMEOUTS_S, read_body
+from packhorse.cli.web import (
+    CONNECT_TIMEOUT_S,
+    LATER,
+    TIMEOUTS_S,
+    AwayError,
+    persist,
+    read_body,
+)
 from packhorse.errors import MalformedError
 from packhorse.names import Release
 from packhorse.pushed_model import (
@@ -113,6 +119,8 @@ class ModelRepository:
         self._client = Registry(address.host, insecure=address.scheme == "http")
         session = self._client.session
         session.request = functools.partial(session.request, timeout=TIMEOUTS_S)
+        # A line in ~/.netrc would take the place of the token.
+        session.auth = lambda request: request
         if token:
             self._client.auth.set_basic_auth(_USER, token)
         else:
@@ -164,8 +172,7 @@ class ModelRepository:
             model: Whose file it is.
             layer: Its name, digest and length.
             open_file: Called again where the registry asks to come back.
-            on_sent: Told of every piece that went out, in bytes; of less than
-                nothing where a piece has to go again.
+            on_sent: Told of every piece that went out, in bytes.
         """
         blobs = f"{self._path(model)}/blobs"
         if self._ask("HEAD", f"{blobs}/{layer.digest}").status == _OK:

@@ -1,6 +1,8 @@
-"""Answers of servers, of which never more is read than may be there."""
+"""Servers: asked again while they are away, and never believed to end by themselves."""
 
 import time
+from collections.abc import Callable
+from typing import TypeVar
 
 import requests
 
@@ -15,7 +17,30 @@ BODY_TIMEOUT_S = 60.0
 LATER = frozenset({429, 502, 503, 504})
 """Who answers so asks us to come back."""
 
+PAUSES_S = (0.5, 1.5)
+"""Two more attempts: a server that restarts is given the time, a wrong address not."""
+
 _CHUNK_BYTES = 65_536
+T = TypeVar("T")
+
+
+class AwayError(CommandError):
+    """A server does not answer now; it may later."""
+
+
+def persist(attempt: Callable[[], T]) -> T:
+    """Return what `attempt` does; it must do no harm when it is repeated.
+
+    A server that lets us wait has used up its time and is not asked again.
+    """
+    for pause_s in PAUSES_S:
+        try:
+            return attempt()
+        except requests.Timeout:
+            raise
+        except (AwayError, requests.ConnectionError):
+            time.sleep(pause_s)
+    return attempt()
 
 
 def read_body(reply: requests.Response, *, what: str, limit_bytes: int) -> bytes:

@@ -1,0 +1,188 @@
+"""The files of a push, checked before any of them is sent.
+
+What the cloud would refuse minutes later is refused here at once, in plain
+words. The cloud believes none of it and checks again.
+"""
+
+import hashlib
+import io
+import math
+import stat
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from packhorse.bundle import BUNDLE_MAX_BYTES
+from packhorse.cli.model_file import ModelFacts, read_model
+from packhorse.errors import LimitExceededError, MalformedError
+from packhorse.golden import check_golden, read_golden
+from packhorse.manifest import GOLDEN_FILE, MANIFEST_FILE, MODEL_FILE, Tolerance
+from packhorse.model_card import ModelCard, decode_card, encode_card
+from packhorse.pushed_model import CARD_FILE, LAYERS_MAX, Layer, Role
+
+_ROLES = {MODEL_FILE: Role.MODEL, GOLDEN_FILE: Role.GOLDEN, CARD_FILE: Role.CARD}
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFiles:
+    """What the engineer has: a model, its golden samples, perhaps more weights."""
+
+    model: Path
+    golden: Path
+    external_data: tuple[Path, ...]
+
+    def all(self) -> tuple[Path, ...]:
+        """Return every file."""
+        return (self.model, self.golden, *self.external_data)
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """What goes into the registry, by the name that it has there.
+
+    Attributes:
+        bodies: A file, or the bytes themselves.
+    """
+
+    card: ModelCard
+    bodies: Mapping[str, Path | bytes]
+    layers: tuple[Layer, ...]
+
+    def open(self, name: str) -> BinaryIO:
+        """Open one of the bodies, from its beginning."""
+        return _open(self.bodies[name])
+
+
+def prepare_push(card: ModelCard, files: ModelFiles) -> Push:
+    """Check the files against one another and the card, and take their digests.
+
+    Raises:
+        MalformedError: They are no release, whatever the registry holds.
+    """
+    for path in files.all():
+        _check_regular(path)
+    card_body = encode_card(card)
+    decode_card(card_body)
+    facts = read_model(files.model)
+    _check_external_data(facts, files)
+    _check_golden(facts, files.golden)
+    _check_tolerances(facts, card.tolerances)
+    bodies: dict[str, Path | bytes] = {
+        MODEL_FILE: files.model,
+        GOLDEN_FILE: files.golden,
+        CARD_FILE: card_body,
+    }
+    bodies |= {path.name: path for path in files.external_data}
+    layers = tuple(_layer(name, body) for name, body in bodies.items())
+    _check_size(layers)
+    return Push(card, bodies, layers)
+
+
+def parse_tolerances(options: Iterable[str]) -> dict[str, Tolerance]:
+    """Read tolerances, each written as OUTPUT=ABS,REL."""
+    found: dict[str, Tolerance] = {}
+    for option in options:
+        name, _, numbers = option.rpartition("=")
+        try:
+            absolute, relative = (float(number) for number in numbers.split(","))
+        except ValueError as error:
+            raise _no_tolerance(option) from error
+        if not name or not all(0 <= x < math.inf for x in (absolute, relative)):
+            raise _no_tolerance(option)
+        if name in found:
+            raise MalformedError(f"the tolerance of {name[:80]!r} is given twice")
+        found[name] = Tolerance(absolute, relative)
+    return found
+
+
+def _no_tolerance(option: str) -> MalformedError:
+    return MalformedError(
+        "a tolerance is written as OUTPUT=ABS,REL with two numbers from 0 on, for "
+        f"example scores=1e-4,1e-3, not {option[:80]!r}"
+    )
+
+
+def _check_regular(path: Path) -> None:
+    """Refuse what has no end, or waits for someone to write."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise MalformedError(f"{path} must be a regular file, and is none")
+
+
+def _check_external_data(facts: ModelFacts, files: ModelFiles) -> None:
+    """Refuse weights that are missing, too many, or called as they may not be."""
+    names = [path.name for path in files.external_data]
+    taken = {*_ROLES, MANIFEST_FILE} & set(names)
+    if taken:
+        raise MalformedError(
+            f"a file of weights cannot be called {min(taken)}, which is taken; save "
+            "the model again with another location for its external data"
+        )
+    if len(set(names)) != len(names):
+        raise MalformedError("two files of weights cannot have the same name")
+    for location in sorted(facts.locations):
+        if "/" in location or "\\" in location:
+            raise MalformedError(
+                f"{files.model} keeps weights in {location[:200]!r}; it must be a "
+                "plain file name, so save the model again with the file beside it"
+            )
+    _check_same_names(facts, files, set(names))
+
+
+def _check_same_names(facts: ModelFacts, files: ModelFiles, names: set[str]) -> None:
+    missing = sorted(facts.locations - names)
+    if missing:
+        options = " ".join(f"--external-data {name[:100]}" for name in missing[:5])
+        raise MalformedError(
+            f"{files.model} keeps weights in {len(missing)} other "
+            f"file{'s' * (len(missing) > 1)}; push them too: {options}"
+        )
+    strange = sorted(names - facts.locations)
+    if strange:
+        raise MalformedError(
+            f"{files.model} keeps no weights in {strange[0]}; leave it out"
+        )
+
+
+def _check_golden(facts: ModelFacts, path: Path) -> None:
+    try:
+        with path.open("rb") as stream:
+            samples = read_golden(stream)
+        check_golden(samples, facts.inputs, facts.outputs)
+    except MalformedError as error:
+        raise MalformedError(f"{path}: {error}") from error
+
+
+def _check_tolerances(facts: ModelFacts, tolerances: Mapping[str, Tolerance]) -> None:
+    known = sorted(spec.name for spec in facts.outputs)
+    for name in tolerances:
+        if name not in known:
+            raise MalformedError(
+                f"a tolerance must name an output of the model, {known}, "
+                f"not {name[:80]!r}"
+            )
+
+
+def _check_size(layers: tuple[Layer, ...]) -> None:
+    if len(layers) > LAYERS_MAX:
+        raise LimitExceededError(
+            f"a release may have {LAYERS_MAX} files, these are {len(layers)}"
+        )
+    length_bytes = sum(layer.length_bytes for layer in layers)
+    if length_bytes > BUNDLE_MAX_BYTES:
+        raise LimitExceededError(
+            f"a release may have {BUNDLE_MAX_BYTES:,} bytes, this one has "
+            f"{length_bytes:,}"
+        )
+
+
+def _layer(name: str, body: Path | bytes) -> Layer:
+    with _open(body) as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        length_bytes = stream.tell()
+    role = _ROLES.get(name, Role.EXTERNAL_DATA)
+    return Layer(role, name, f"sha256:{digest}", length_bytes)
+
+
+def _open(body: Path | bytes) -> BinaryIO:
+    return io.BytesIO(body) if isinstance(body, bytes) else body.open("rb")
