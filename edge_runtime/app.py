@@ -12,10 +12,13 @@ from flask import Flask, Response, render_template, request
 from werkzeug.exceptions import HTTPException
 
 from edge_runtime.counts import Counts
-from edge_runtime.replies import Reply, error_reply, json_reply
+from edge_runtime.errors import OverrunError
+from edge_runtime.replies import Reply, error_reply, json_reply, refusal
 from edge_runtime.service import Handler, ModelService
 
 NOT_FOUND = 404
+_PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+"""The page loads nothing and runs nothing."""
 
 
 def create_app(service: ModelService, counts: Counts, *, slot: str) -> Flask:
@@ -31,6 +34,7 @@ def create_app(service: ModelService, counts: Counts, *, slot: str) -> Flask:
     _add_models(app, service)
     _add_status(app, service, counts, slot)
     app.register_error_handler(HTTPException, _refuse)
+    app.register_error_handler(OverrunError, lambda error: _send(refusal(error)))
     return app
 
 
@@ -68,25 +72,46 @@ def _add_models(app: Flask, service: ModelService) -> None:
 
 def _add_status(app: Flask, service: ModelService, counts: Counts, slot: str) -> None:
     def describe() -> dict[str, object]:
+        error = counts.last_error
         return {
             "release": str(service.release) if service.release else None,
             "slot": slot or None,
             "ready": service.release is not None,
             "reason": service.reason,
+            "uptime_s": round(counts.uptime_s, 1),
             "requests": counts.describe(),
+            "last_error": error.describe() if error else None,
             "last": [x.describe() for x in reversed(service.recent.all())],
         }
 
-    def page() -> str:
-        return render_template("status.html", **describe())
+    def page() -> Response:
+        routes = counts.describe()
+        means = {route: counts.mean_ms(route) for route in routes}
+        response = Response(render_template("status.html", **describe(), means=means))
+        response.headers["Content-Security-Policy"] = _PAGE_POLICY
+        response.headers["Cache-Control"] = "no-store"
+        return response
 
     def metrics() -> Response:
         text = counts.metrics(str(service.release or ""))
         return Response(text, mimetype="text/plain; version=0.0.4")
 
+    app.add_template_filter(_duration, "duration")
     app.add_url_rule("/", "page", page)
     app.add_url_rule("/status", "status", lambda: _send(json_reply(200, describe())))
     app.add_url_rule("/metrics", "metrics", metrics)
+
+
+def _duration(seconds: float) -> str:
+    """Write a time as people say it: two units, the largest first."""
+    minutes, hours, days = (int(seconds // unit_s) for unit_s in (60, 3600, 86_400))
+    if days:
+        return f"{days} d {hours % 24} h"
+    if hours:
+        return f"{hours} h {minutes % 60} min"
+    if minutes:
+        return f"{minutes} min {int(seconds) % 60} s"
+    return f"{int(seconds)} s"
 
 
 def _sent(answer: Callable[[], Reply]) -> Callable[[], Response]:

@@ -9,13 +9,15 @@ Source: Cloud Storage JSON API, `objects.get`, `objects.list`; Compute Engine,
 """
 
 import hashlib
+import time
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
 import urllib3
 
 from edge_runtime import durable
-from edge_runtime.errors import FetchError
+from edge_runtime.errors import AwayError, FetchError
+from edge_runtime.log import log
 from edge_runtime.settings import ContainerSettings
 from edge_runtime.slots import Slot
 from packhorse.bundle import BUNDLE_MAX_BYTES, CHUNK_BYTES, read_bundle
@@ -29,23 +31,51 @@ _METADATA_TIMEOUT = urllib3.Timeout(connect=2.0, read=5.0)
 _ANSWER_MAX_BYTES = 1 << 20
 _TOKEN_PATH = "/computeMetadata/v1/instance/service-accounts/default/token"  # noqa: S105 - a path
 _OK = 200
+_LATER = frozenset({408, 429})
+_SERVER_ERROR = 500
+
+PATIENCE_S = 60.0
+"""Time that Cloud Storage may be away. A container that ends is started again, but
+only so often before its deployment is given up."""
+
+_PAUSE_S = 1.0
 
 
-def install_from_cloud(container: ContainerSettings, slot: Slot) -> None:
+def install_from_cloud(
+    container: ContainerSettings, slot: Slot, *, patience_s: float = PATIENCE_S
+) -> None:
     """Fetch the bundle, check it, and install it into `slot`.
 
     Raises:
         FetchError: It could not be had, or is not the one that was promised.
     """
     archive = slot.path.with_name("fetched.tar")
-    with urllib3.PoolManager(retries=False, timeout=_TIMEOUT) as http:
-        _download(http, container, archive)
+    until_s = time.monotonic() + patience_s
+    while not _is_fetched(container, archive, is_last=time.monotonic() > until_s):
+        time.sleep(_PAUSE_S)
     try:
         _unpack(archive, slot)
     except MalformedError as error:
         raise FetchError(f"the bundle is malformed: {error}") from error
     finally:
         archive.unlink(missing_ok=True)
+
+
+def _is_fetched(container: ContainerSettings, archive: Path, *, is_last: bool) -> bool:
+    """Try to fetch the bundle; say whether it is there.
+
+    Raises:
+        FetchError: Trying again cannot help, or this was the last time.
+    """
+    try:
+        with urllib3.PoolManager(retries=False, timeout=_TIMEOUT) as http:
+            _download(http, container, archive)
+    except AwayError as error:
+        if is_last:
+            raise
+        log("fetch_waits", reason=str(error))
+        return False
+    return True
 
 
 def _unpack(archive: Path, slot: Slot) -> None:
@@ -76,7 +106,7 @@ def _download(
                 digest.update(chunk)
                 file.write(chunk)
     except (urllib3.exceptions.HTTPError, OSError) as error:
-        raise FetchError(f"Cloud Storage did not give {address}") from error
+        raise AwayError(f"Cloud Storage did not give {address}") from error
     if digest.hexdigest() != container.bundle_sha256:
         raise FetchError(
             f"PACKHORSE_BUNDLE_SHA256 is {container.bundle_sha256},"
@@ -142,12 +172,15 @@ def _get_json(
         body = answer.read(_ANSWER_MAX_BYTES + 1)
         document = decode_json(body, what="answer", limit_bytes=_ANSWER_MAX_BYTES)
     except (urllib3.exceptions.HTTPError, OSError, MalformedError) as error:
-        raise FetchError(f"no usable answer from {url}") from error
+        raise AwayError(f"no usable answer from {url}") from error
     if not isinstance(document, dict):
         raise FetchError(f"no usable answer from {url}")
     return document
 
 
 def _check_status(answer: urllib3.BaseHTTPResponse, url: str) -> None:
-    if answer.status != _OK:
-        raise FetchError(f"{url} answered {answer.status}, expected {_OK}")
+    if answer.status == _OK:
+        return
+    is_away = answer.status in _LATER or answer.status >= _SERVER_ERROR
+    kind = AwayError if is_away else FetchError
+    raise kind(f"{url} answered {answer.status}, expected {_OK}")

@@ -106,3 +106,8 @@ def _reachable(path: Path) -> Iterator[str]:
         yield f"/proc/self/fd/{descriptor}/{path.name}"
     finally:
         os.close(descriptor)
+
+
+def is_inside(path: Path, directory: Path) -> bool:
+    """Say whether a path that came as an order's word stays in a directory."""
+    return path.resolve().is_relative_to(directory.resolve())

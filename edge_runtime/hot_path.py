@@ -3,7 +3,7 @@
 The head is read by llhttp; a body of known length is received straight into its
 own buffer. Limits hold while reading: a body that says it is too long is refused
 before its first byte, one that turns out too long at the byte where it does. A
-connection is refused at most once: the answer says `Connection: close`, what the
+connection is refused once: the answer says `Connection: close`, what the
 client still sends is read and thrown away for a moment, so that it sees the
 answer instead of a reset.
 
@@ -18,6 +18,7 @@ from edge_runtime.http_chunked import ChunkedBody
 from edge_runtime.http_head import HEAD_MAX_BYTES, Head, HttpError, parse_head
 from edge_runtime.replies import Reply, error_reply, render
 from edge_runtime.settings import Limits
+from edge_runtime.sized_body import Allowance, SizedBody
 
 BUFFER_BYTES = 2 * HEAD_MAX_BYTES
 """Read at once; larger than a head, so a head that fills it is too long."""
@@ -33,6 +34,7 @@ class RequestTaker(Protocol):
     """What a connection needs of the server; `Server` is it, tests are another."""
 
     limits: Limits
+    allowance: Allowance
     now_s: float
     date: bytes
     is_draining: bool
@@ -61,8 +63,8 @@ class Connection(asyncio.BufferedProtocol):
         self._view = memoryview(self._buffer)
         self._fill = 0
         self._head: Head | None = None
-        self._body: bytearray | None = None
-        self._got = 0
+        self._body: SizedBody | None = None
+        self._held = 0
         self._chunked: ChunkedBody | None = None
         self._is_over = False
         self._is_last = False
@@ -89,24 +91,31 @@ class Connection(asyncio.BufferedProtocol):
     def connection_lost(self, _error: Exception | None) -> None:
         """End."""
         self._is_over = True
+        self._forget_body()
         self._server.closed(self)
 
     def get_buffer(self, _hint: int) -> memoryview:
         """Say where the next bytes belong."""
         if self._is_over:
             return self._view
-        if self._body is not None:
-            return memoryview(self._body)[self._got :]
-        return self._view[self._fill :]
+        if self._body is None:
+            return self._view[self._fill :]
+        room = self._body.room()
+        try:
+            self._hold(len(self._body.body))
+        except HttpError as error:
+            self.refuse(error.status, error.sentence)
+            return self._view
+        return room
 
     def buffer_updated(self, count: int) -> None:
         """Take the bytes that came."""
         if self._is_over:
             return
         if self._body is not None:
-            self._got += count
-            if self._got == len(self._body):
-                self._hand_over(self._body)
+            self._body.received(count)
+            if self._body.is_whole:
+                self._hand_over(self._body.body)
             return
         if not self._fill and self._head is None and not self.is_busy:
             self.deadline_s = self._server.now_s + self._server.limits.head_s
@@ -135,6 +144,7 @@ class Connection(asyncio.BufferedProtocol):
     def answer(self, reply: Reply, head: Head) -> None:
         """Send the answer to the request that `head` began."""
         self.is_busy = False
+        self._forget_body()
         if self._is_over:
             return
         closes = not head.keeps_alive or self._is_last or self._server.is_draining
@@ -176,8 +186,6 @@ class Connection(asyncio.BufferedProtocol):
         self._is_over = True
         self._transport.abort()
 
-    # Requests out of bytes.
-
     def _advance(self) -> None:
         """Take as many whole requests out of the buffer as there are."""
         self._is_advancing = True
@@ -197,6 +205,7 @@ class Connection(asyncio.BufferedProtocol):
             return self._take_head()
         used, is_whole = self._chunked.feed(self._view[: self._fill])
         self._drop(used)
+        self._hold(len(self._chunked.body))
         if is_whole:
             self._hand_over(self._chunked.body)
         return True
@@ -226,21 +235,27 @@ class Connection(asyncio.BufferedProtocol):
             self._hand_over(body)
             return True
         else:
-            self._begin_body(end, head.length_bytes)
+            first = self._view[end : self._fill]
+            self._body, self._fill = SizedBody(head.length_bytes, first), 0
         self._await_body(head)
         return True
-
-    def _begin_body(self, start: int, length_bytes: int) -> None:
-        """Receive the rest of a body straight into its own buffer."""
-        have = self._fill - start
-        self._body = bytearray(length_bytes)
-        self._body[:have] = self._view[start : self._fill]
-        self._got, self._fill = have, 0
 
     def _await_body(self, head: Head) -> None:
         self.deadline_s = self._server.now_s + self._server.limits.body_s
         if head.expects_continue:
             self._transport.write(_CONTINUE)
+
+    def _hold(self, count: int) -> None:
+        """Take what a body has grown by from the allowance."""
+        self._server.allowance.take(count - self._held)
+        self._held = count
+
+    def _forget_body(self) -> None:
+        """Let go of a body; its memory is held until its request is answered."""
+        self._head = self._body = self._chunked = None
+        if not self.is_busy:
+            self._server.allowance.give_back(self._held)
+            self._held = 0
 
     def _drop(self, count: int) -> None:
         """Forget the first bytes of the buffer."""
@@ -253,8 +268,8 @@ class Connection(asyncio.BufferedProtocol):
         """Let the server answer a whole request."""
         head = self._head
         assert head is not None  # noqa: S101 - a body follows its head
-        self._head = self._body = self._chunked = None
         self.is_busy, self.deadline_s = True, _NEVER
+        self._forget_body()
         self._server.take(self, head, body)
 
     # The end.
@@ -262,7 +277,7 @@ class Connection(asyncio.BufferedProtocol):
     def _end(self) -> None:
         """Send nothing more; read on for a moment so that no reset goes out."""
         self._is_over = True
-        self._head = self._body = self._chunked = None
+        self._forget_body()
         self.deadline_s = self._server.now_s + LINGER_S
         if self._transport.can_write_eof():
             self._transport.write_eof()

@@ -17,8 +17,9 @@ from onnxruntime.capi import (  # type: ignore[import-untyped]  # it ships no ty
     onnxruntime_pybind11_state as raised,
 )
 
-from edge_runtime.errors import ModelError
+from edge_runtime.errors import ModelError, OverrunError
 from edge_runtime.external_data import external_locations
+from edge_runtime.run_watch import RunWatch
 from packhorse.manifest import MEMBER_NAME, TensorSpec
 
 Arrays = Mapping[str, np.ndarray]
@@ -65,12 +66,15 @@ _SEVERITY_FATAL = 4
 class ModelSession:
     """One model in memory, ready to run; safe to run from several threads."""
 
-    def __init__(self, path: Path, *, threads: int = 1) -> None:
+    def __init__(
+        self, path: Path, *, threads: int = 1, watch: RunWatch | None = None
+    ) -> None:
         """Load the model at `path`.
 
         Args:
             path: The model; its external data must lie beside it.
             threads: Threads that one run may use.
+            watch: Ends runs that take too long; without it nobody does.
 
         Raises:
             ModelError: It names files elsewhere, cannot be loaded, or takes or
@@ -78,6 +82,7 @@ class ModelSession:
         """
         check_external_data(path)
         self._session = _open(path, threads)
+        self._watch = watch
         self.inputs = tuple(_spec("input", x) for x in self._session.get_inputs())
         self.outputs = tuple(_spec("output", x) for x in self._session.get_outputs())
         self._names = [spec.name for spec in self.outputs]
@@ -92,13 +97,23 @@ class ModelSession:
             outputs: Names of the outputs to compute; None for all.
 
         Raises:
+            OverrunError: It took longer than the watch allows.
             ModelError: The model failed.
         """
         names = self._names if outputs is None else list(outputs)
+        options = onnxruntime.RunOptions()
+        run = self._watch.begin(options) if self._watch else None
         try:
-            arrays = self._session.run(names, inputs)
+            arrays = self._session.run(names, inputs, options)
         except _RAISED as error:
+            if run is not None and run.is_stopped:
+                raise OverrunError(
+                    f"the model was stopped after {run.limit_s:g} s"
+                ) from error
             raise ModelError("the model failed while it ran") from error
+        finally:
+            if run is not None and self._watch is not None:
+                self._watch.end(run)
         return dict(zip(names, arrays, strict=True))
 
 

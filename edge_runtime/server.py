@@ -17,12 +17,14 @@ from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
 
 from edge_runtime.counts import Counts
+from edge_runtime.errors import OverrunError
 from edge_runtime.hot_path import Connection
 from edge_runtime.http_head import Head
 from edge_runtime.log import log
-from edge_runtime.replies import Reply, error_reply
+from edge_runtime.replies import Reply, error_reply, refusal
 from edge_runtime.routes import Key, Route
 from edge_runtime.settings import Limits
+from edge_runtime.sized_body import STEP_BYTES, Allowance
 from edge_runtime.wsgi import WsgiApp, call_wsgi
 
 BACKLOG = 1024
@@ -49,6 +51,7 @@ class Server:
     ) -> None:
         """Make ready; nothing is accepted before `accept`."""
         self.limits = limits
+        self.allowance = Allowance(limits.bodies_max_bytes)
         self.now_s = time.monotonic()
         self.date = _date_line()
         self.is_draining = False
@@ -134,7 +137,8 @@ class Server:
         route = self._routes.get((head.method, path))
         if route is None:
             self._answer_by_app(connection, head, body)
-        elif route.is_slow:
+        elif route.is_slow or len(body) > STEP_BYTES:
+            # Reading so much JSON takes longer than a hop to a thread.
             self._answer_in_thread(connection, head, route, body)
         else:
             self._answer_here(connection, head, route, body)
@@ -145,7 +149,13 @@ class Server:
         self, connection: Connection, head: Head, route: Route, body: Body
     ) -> None:
         begun_s = time.perf_counter()
-        reply = _guarded(route.handler, body)
+        try:
+            reply = _guarded(route.handler, body)
+        except OverrunError:
+            # Nothing was answered yet, and a thread has more time.
+            route.took(time.perf_counter() - begun_s)
+            self._answer_in_thread(connection, head, route, body)
+            return
         elapsed_s = time.perf_counter() - begun_s
         route.took(elapsed_s)
         self._counts.add(route.name, reply.status, elapsed_s)
@@ -154,11 +164,11 @@ class Server:
     def _answer_in_thread(
         self, connection: Connection, head: Head, route: Route, body: Body
     ) -> None:
-        job = functools.partial(_guarded, route.handler, body)
+        job = functools.partial(_patient, route.handler, body)
         self._submit(self._compute, job, connection, head, route)
 
     def _answer_by_app(self, connection: Connection, head: Head, body: Body) -> None:
-        job = functools.partial(_guarded, self._call_app, head, body)
+        job = functools.partial(_patient, self._call_app, head, body)
         self._submit(self._app_pool, job, connection, head, None)
 
     def _submit(
@@ -218,9 +228,19 @@ def _guarded(handler: Callable[..., Reply], *arguments: object) -> Reply:
     """Call a handler; whatever it raises is a mistake of ours, logged here."""
     try:
         return handler(*arguments)
+    except OverrunError:
+        raise
     except Exception as error:  # noqa: BLE001 - the server's last handler
         log("request_failed", kind=type(error).__name__, reason=str(error)[:200])
         return error_reply(500, "this server made a mistake; its log says which")
+
+
+def _patient(handler: Callable[..., Reply], *arguments: object) -> Reply:
+    """Call a handler in a thread, where a run that is stopped has had its time."""
+    try:
+        return _guarded(handler, *arguments)
+    except OverrunError as error:
+        return refusal(error)
 
 
 def _timed(job: Job) -> tuple[Reply, float]:

@@ -7,7 +7,7 @@ A service has one release, or none: then it is alive but not ready, and says why
 import time
 from collections.abc import Callable, Mapping
 
-from edge_runtime.errors import ModelError
+from edge_runtime.errors import ModelError, OverrunError
 from edge_runtime.model_session import ModelSession
 from edge_runtime.recent import RecentExchanges
 from edge_runtime.replies import Headers, Reply, error_reply, json_reply, refusal
@@ -96,11 +96,17 @@ class ModelService:
     def _guarded(
         self, body: Body, answer: Callable[[ModelSession, Release, Body], Reply]
     ) -> Reply:
-        """Answer, or say what was wrong with the request or the model."""
+        """Answer, or say what was wrong with the request or the model.
+
+        Raises:
+            OverrunError: The model was stopped; the server may give it more time.
+        """
         if self._session is None or self.release is None:
             return error_reply(503, self.reason, (("Retry-After", "5"),))
         try:
             return answer(self._session, self.release, body)
+        except OverrunError:
+            raise
         except (MalformedError, ModelError) as error:
             return refusal(error, self._headers)
 

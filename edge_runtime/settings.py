@@ -36,6 +36,11 @@ class Limits:
         write_s: Time a client may leave an answer unread.
         connections_max: Connections open at once in one worker.
         queue_max: Requests that may wait for a thread in one worker.
+        bodies_max_bytes: Memory that long bodies may take together, from their
+            first byte to their answer, in one worker.
+        run_s: Time that the model may take for one request.
+        memory_max_bytes: Address space of one worker beside eight times its model,
+            so that an input that asks for a giant tensor gets an error.
     """
 
     body_max_bytes: int = 64 * 1024 * 1024
@@ -45,6 +50,9 @@ class Limits:
     write_s: float = 30.0
     connections_max: int = 1000
     queue_max: int = 256
+    bodies_max_bytes: int = 256 * 1024 * 1024
+    run_s: float = 30.0
+    memory_max_bytes: int = 4 * 1024**3
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,16 +205,23 @@ def _container_serve_settings(environ: Environment) -> ServeSettings:
 
 def _limits(environ: Environment) -> Limits:
     standard = Limits()
+    body_max_bytes = environ.integer(
+        "PACKHORSE_BODY_MAX_BYTES", high=1024**3, default=standard.body_max_bytes
+    )
     return Limits(
-        body_max_bytes=environ.integer(
-            "PACKHORSE_BODY_MAX_BYTES",
-            high=1024**3,
-            default=standard.body_max_bytes,
-        ),
+        body_max_bytes=body_max_bytes,
+        # Room for two of the longest.
+        bodies_max_bytes=max(standard.bodies_max_bytes, 2 * body_max_bytes),
         head_s=environ.seconds("PACKHORSE_HEAD_S", default=standard.head_s),
         body_s=environ.seconds("PACKHORSE_BODY_S", default=standard.body_s),
         idle_s=environ.seconds("PACKHORSE_IDLE_S", default=standard.idle_s),
         write_s=environ.seconds("PACKHORSE_WRITE_S", default=standard.write_s),
+        run_s=environ.seconds("PACKHORSE_RUN_S", default=standard.run_s),
+        memory_max_bytes=environ.integer(
+            "PACKHORSE_MEMORY_MAX_BYTES",
+            high=1024**4,
+            default=standard.memory_max_bytes,
+        ),
     )
 
 

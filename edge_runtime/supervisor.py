@@ -4,7 +4,8 @@ The socket is open from start to stop, so no client is ever refused while worker
 come and go. A switch starts the new worker beside the old one, waits until its
 golden samples have run, makes the slot active on disk, lets the new worker accept
 and the old one drain. The old one stays warm for a probation time: if the new one
-dies within it, the old one accepts again at once and the link goes back.
+dies within it, the old one accepts again at once and the link goes back. A worker
+that was killed from outside is started once more first.
 
 A worker that dies is replaced, after a pause that grows. When a slot's worker
 dies or fails to become ready too often, the other slot serves if it holds a
@@ -13,11 +14,12 @@ is tried again from time to time.
 """
 
 import asyncio
+import signal
 import socket
 import time
 from pathlib import Path
 
-from edge_runtime.control import Document
+from edge_runtime.control import Document, is_inside
 from edge_runtime.errors import ControlError, EdgeError, WorkerError
 from edge_runtime.log import log
 from edge_runtime.settings import ServeSettings
@@ -53,6 +55,7 @@ class Supervisor:
         self._turn = asyncio.Lock()
         self._crashes = 0
         self._rolled_back = ""
+        self._pardoned = ""
 
     async def boot(self) -> None:
         """Serve the active slot, or the best there is."""
@@ -104,7 +107,7 @@ class Supervisor:
         async with self._turn:
             if not self._serves(slot):
                 await self._take_over(slot, await self._start(slot))
-                self._rolled_back = ""
+                self._rolled_back = self._pardoned = ""
         took_s = time.monotonic() - begun_s
         log(
             "switch_done", slot=name, release=str(slot.release), took_s=round(took_s, 3)
@@ -128,7 +131,7 @@ class Supervisor:
 
     async def _save_recent(self, path: Path) -> Document:
         """Have the serving worker write its last requests."""
-        if not _is_inside(path, self._settings.state_dir):
+        if not is_inside(path, self._slots.state_dir):
             raise ControlError("recent requests stay in the state directory")
         worker = self._shift.current
         if worker is None:
@@ -150,20 +153,17 @@ class Supervisor:
 
     async def _start(self, slot: Slot | None, *, reason: str = "") -> WorkerProcess:
         """Start a worker on a slot, or on none, and wait until it is ready."""
-        settings = self._settings
-        control, child = socket.socketpair()
         config = WorkerConfig(
             listener_fd=self._listener.fileno(),
-            control_fd=child.fileno(),
             state_dir=str(self._slots.state_dir),
             slot=slot.name if slot else "",
             reason=reason,
-            drain_s=settings.drain_s,
-            stop_s=settings.stop_s,
-            limits=settings.limits,
-            container=settings.container,
+            drain_s=self._settings.drain_s,
+            stop_s=self._settings.stop_s,
+            limits=self._settings.limits,
+            container=self._settings.container,
         )
-        worker = await start_worker(config, control, child, ready_s=settings.ready_s)
+        worker = await start_worker(config, ready_s=self._settings.ready_s)
         log("worker_ready", slot=config.slot, release=worker.release)
         return worker
 
@@ -185,8 +185,13 @@ class Supervisor:
 
     async def _take_back(self, reason: str) -> None:
         """Let the warm worker answer again, now and after a restart."""
+        self._note_fall(await self._shift.take_back(), reason)
+
+    def _note_fall(self, good: WorkerProcess | None, reason: str) -> None:
+        """Make what serves again what serves after a restart."""
+        if good is None:
+            return
         fallen = self._slots.active()
-        good = await self._shift.take_back()
         self._slots.activate(self._slots.slot(good.slot))
         self._rolled_back = f"{fallen.release if fallen else 'a release'}: {reason}"
         log("rolled_back", release=good.release, reason=self._rolled_back)
@@ -200,22 +205,38 @@ class Supervisor:
             if not is_on_duty:
                 return
             log("worker_died", slot=worker.slot, release=worker.release, code=code)
-            if await self._returned(f"its worker ended with {code}"):
+            if await self._returned(worker, code):
                 return
             self._crashes = 1 if worker.lived_s > STABLE_S else self._crashes + 1
             await asyncio.sleep(_pause_s(self._crashes))
             await self._serve_best()
 
-    async def _returned(self, reason: str) -> bool:
-        """Go back to the warm worker if there is one."""
+    async def _returned(self, fallen: WorkerProcess, code: int) -> bool:
+        """Go back to the warm worker if there is one; say whether somebody serves."""
         if self._shift.previous is None:
             return False
         try:
-            await self._take_back(reason)
+            if code == -signal.SIGKILL and self._pardoned != fallen.release:
+                await self._pardon(fallen)
+            else:
+                await self._take_back(f"its worker ended with {code}")
         except (EdgeError, OSError) as error:
             log("roll_back_failed", reason=str(error))
             return False
         return True
+
+    async def _pardon(self, fallen: WorkerProcess) -> None:
+        """Start a worker again that was killed from outside, while the warm one serves.
+
+        A release that is to blame, for it takes all memory, is killed again.
+        """
+        self._pardoned = fallen.release
+        await self._shift.take_back()
+        slot = self._slots.slot(fallen.slot)
+        try:
+            await self._put_on_duty(await self._start(slot))
+        except (EdgeError, OSError) as error:
+            self._note_fall(self._shift.current, str(error))
 
     # Finding something to serve.
 
@@ -275,7 +296,3 @@ class Supervisor:
 def _pause_s(crashes: int) -> float:
     """Return how long to wait after so many failures in a row."""
     return float(min(_PAUSE_MAX_S, _PAUSE_S * 2 ** (crashes - 1)))
-
-
-def _is_inside(path: Path, directory: Path) -> bool:
-    return path.resolve().is_relative_to(directory.resolve())

@@ -4,14 +4,19 @@ from collections.abc import Sequence
 
 from edge_runtime.errors import ModelError
 from edge_runtime.model_session import ModelSession
+from edge_runtime.run_watch import RunWatch
 from edge_runtime.slots import Slot
 from packhorse.errors import PackhorseError
 from packhorse.golden import GoldenSamples, compare_outputs, read_golden
 from packhorse.manifest import GOLDEN_FILE, MODEL_FILE, Manifest, TensorSpec
 
 
-def load_warm(slot: Slot) -> ModelSession:
+def load_warm(slot: Slot, watch: RunWatch | None = None) -> ModelSession:
     """Load the model of an installed slot and run its golden samples.
+
+    Args:
+        slot: Holds a whole release.
+        watch: Ends the session's runs that take too long.
 
     Raises:
         SlotError: The slot is empty, or its files changed.
@@ -19,7 +24,7 @@ def load_warm(slot: Slot) -> ModelSession:
             describes, or answers its golden samples otherwise.
     """
     manifest = slot.verify()
-    session = ModelSession(slot.member_path(MODEL_FILE))
+    session = ModelSession(slot.member_path(MODEL_FILE), watch=watch)
     _check_side("inputs", session.inputs, manifest.inputs)
     _check_side("outputs", session.outputs, manifest.outputs)
     try:

@@ -12,7 +12,9 @@ SIGTERM, and the end of the supervisor, both mean: finish what runs, then exit 0
 """
 
 import asyncio
+import contextlib
 import gc
+import resource
 import signal
 import socket
 import sys
@@ -28,20 +30,34 @@ from edge_runtime.counts import Counts
 from edge_runtime.errors import EdgeError
 from edge_runtime.log import log
 from edge_runtime.routes import build_routes
+from edge_runtime.run_watch import RunWatch
 from edge_runtime.server import Server
 from edge_runtime.service import ModelService
 from edge_runtime.slots import Slots
 from edge_runtime.warm import load_warm
 from edge_runtime.worker_config import WorkerConfig, decode_config
 from edge_runtime.wsgi import WsgiApp
+from packhorse.manifest import Manifest
+
+MEMORY_PER_BYTE = 8
+"""A model is read, parsed, optimised, packed for the processor, and run."""
+
+REASON_MAX = 2000
+"""Characters that the supervisor reads: names of tensors may be many and long."""
+
+_OOM_SCORE = "500"
+"""Of -1000..1000, where 0 is what the supervisor has."""
 
 
 class Worker:
     """One worker's life after its model is warm."""
 
-    def __init__(self, config: WorkerConfig, service: ModelService) -> None:
-        """Build the server for `service`."""
+    def __init__(
+        self, config: WorkerConfig, service: ModelService, watch: RunWatch
+    ) -> None:
+        """Build the server for `service`, whose runs are under `watch`."""
         self._config = config
+        self._watch = watch
         self._service = service
         self._counts = Counts()
         self._listener = socket.socket(fileno=config.listener_fd)
@@ -55,6 +71,7 @@ class Worker:
 
     async def run(self) -> None:
         """Obey the supervisor until it is gone or says stop."""
+        self._watch.shorten_here()
         control = socket.socket(fileno=self._config.control_fd)
         reader, writer = await asyncio.open_connection(sock=control)
         timekeeper = asyncio.create_task(self._server.keep_time())
@@ -115,7 +132,7 @@ class Worker:
         return cast("WsgiApp", app.wsgi_app)
 
 
-def load_service(config: WorkerConfig) -> ModelService:
+def load_service(config: WorkerConfig, watch: RunWatch) -> ModelService:
     """Load the slot's model and prove it; without a slot serve none.
 
     Raises:
@@ -124,7 +141,22 @@ def load_service(config: WorkerConfig) -> ModelService:
     if not config.slot:
         return ModelService(reason=config.reason)
     slot = Slots(Path(config.state_dir)).slot(config.slot)
-    return ModelService(slot.manifest().release, load_warm(slot))
+    manifest = slot.manifest()
+    _confine(config, manifest)
+    return ModelService(manifest.release, load_warm(slot, watch))
+
+
+def _confine(config: WorkerConfig, manifest: Manifest) -> None:
+    """Let no request make this worker take the whole machine's memory.
+
+    Where memory runs out all the same, the kernel is to take the worker, which is
+    started again, and neither the supervisor nor the agent.
+    """
+    size = sum(member.length_bytes for member in manifest.members)
+    limit = config.limits.memory_max_bytes + MEMORY_PER_BYTE * size
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    with contextlib.suppress(OSError):  # a container may not let us
+        Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE)
 
 
 async def _say(writer: asyncio.StreamWriter, document: Mapping[str, object]) -> None:
@@ -137,13 +169,15 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor tells us
     config = decode_config(sys.argv[1])
     try:
-        service = load_service(config)
+        watch = RunWatch(config.limits.run_s)
+        service = load_service(config, watch)
     except EdgeError as error:
-        refusal = orjson.dumps({"ready": False, "reason": str(error)}) + b"\n"
+        reason = str(error)[:REASON_MAX]
+        refusal = orjson.dumps({"ready": False, "reason": reason}) + b"\n"
         socket.socket(fileno=config.control_fd).sendall(refusal)
         return 1
     gc.freeze()  # what is loaded stays; collections need not walk it again
-    uvloop.run(Worker(config, service).run())
+    uvloop.run(Worker(config, service, watch).run())
     return 0
 
 

@@ -13,10 +13,10 @@ class WorkerConfig:
     Attributes:
         slot: Name of the slot to serve; "" for none.
         reason: Why none is served, for those who ask.
+        control_fd: Its line to the supervisor; known once it is started.
     """
 
     listener_fd: int
-    control_fd: int
     state_dir: str
     slot: str
     reason: str
@@ -24,6 +24,7 @@ class WorkerConfig:
     stop_s: float
     limits: Limits
     container: ContainerSettings | None
+    control_fd: int = -1
 
     def encode(self) -> str:
         """Write the configuration as one command line argument."""

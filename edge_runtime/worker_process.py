@@ -3,12 +3,14 @@
 import asyncio
 import contextlib
 import json
+import signal
 import socket
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from edge_runtime.errors import WorkerError
+from edge_runtime.errors import KilledError, WorkerError
+from edge_runtime.log import log
 from edge_runtime.worker_config import WorkerConfig
 
 ORDER_S = 10.0
@@ -92,29 +94,34 @@ class WorkerProcess:
         self.writer.close()
 
 
-async def start_worker(
-    config: WorkerConfig,
-    control: socket.socket,
-    child: socket.socket,
-    *,
-    ready_s: float,
-) -> WorkerProcess:
+async def start_worker(config: WorkerConfig, *, ready_s: float) -> WorkerProcess:
     """Start a worker and wait until its model is loaded and proven.
 
+    One that is killed from outside is started once more.
+
     Args:
-        config: Names the descriptors that the worker inherits.
-        control: Our end of the line to it.
-        child: Its end; closed here.
+        config: What it is told; its line to us is filled in here.
         ready_s: Time it may take.
 
     Raises:
+        KilledError: It was killed from outside, twice.
         WorkerError: It did not become ready; it has ended then.
     """
+    try:
+        return await _start_once(config, ready_s)
+    except KilledError as error:
+        log("worker_failed", slot=config.slot, reason=str(error))
+        return await _start_once(config, ready_s)
+
+
+async def _start_once(config: WorkerConfig, ready_s: float) -> WorkerProcess:
+    control, child = socket.socketpair()
+    config = replace(config, control_fd=child.fileno())
     process = await _spawn(config, control, child)
     reader, writer = await asyncio.open_connection(sock=control)
     try:
         async with asyncio.timeout(ready_s):
-            release = _check_ready(await reader.readline())
+            release = await _read_ready(reader, process)
     except BaseException as error:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
@@ -148,9 +155,15 @@ async def _spawn(
         child.close()
 
 
-def _check_ready(line: bytes) -> str:
+async def _read_ready(
+    reader: asyncio.StreamReader, process: asyncio.subprocess.Process
+) -> str:
     """Return the release that a worker says it is ready with."""
+    line = await reader.readline()
     if not line:
+        await process.wait()
+        if process.returncode == -signal.SIGKILL:
+            raise KilledError("the worker was killed before it was ready")
         raise WorkerError("the worker ended before it was ready")
     document = json.loads(line)
     if document["ready"] is not True:

@@ -8,31 +8,24 @@ every member says that it holds and on what it really holds.
 Source: docs/protocol.md, 3 "Golden samples"
 """
 
-import io
 import math
-import struct
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
 import numpy as np
-from numpy.lib import format as npy
 
-from packhorse.errors import LimitExceededError, MalformedError
+from packhorse.errors import MalformedError
 from packhorse.manifest import TensorSpec, Tolerance
+from packhorse.npz import read_arrays, write_arrays
 
 GOLDEN_MAX_BYTES = 64 * 1024**2
 """Unpacked. A gateway runs all of it before each switch: keep it small."""
 SAMPLES_MAX = 1024
-ARRAYS_MAX = 64
 DEFAULT_TOLERANCE = Tolerance(absolute=1e-4, relative=1e-3)
 """Room for what processors and versions of ONNX Runtime differ by in fp32."""
 
 _PREFIXES = ("input.", "output.")
-_HEADER_MAX_BYTES = 10_000
-_STORED_AT = (1980, 1, 1, 0, 0, 0)
 _NUMPY = {
     "BOOL": "bool",
     "UINT8": "uint8",
@@ -47,18 +40,6 @@ _NUMPY = {
     "FP32": "float32",
     "FP64": "float64",
 }
-
-# What zipfile raises for an archive, a method, a password or a member that is broken.
-_NO_ARCHIVE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    NotImplementedError,
-    RuntimeError,
-    EOFError,
-    OSError,
-    ValueError,
-    struct.error,
-)
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -131,14 +112,13 @@ def read_golden(
         LimitExceededError: It holds, or says that it holds, more.
         MalformedError: It is no such archive, or holds pickled objects.
     """
-    body = stream.read(limit_bytes + 1)
-    if len(body) > limit_bytes:
-        raise LimitExceededError(f"golden samples may be {limit_bytes} bytes long")
-    try:
-        with zipfile.ZipFile(io.BytesIO(body)) as archive:
-            arrays = _read_arrays(archive, limit_bytes)
-    except _NO_ARCHIVE as error:
-        raise MalformedError("golden samples must be an npz archive") from error
+    arrays = read_arrays(stream, limit_bytes=limit_bytes)
+    strange = [name for name in arrays if not name.startswith(_PREFIXES)]
+    if strange:
+        raise MalformedError(
+            "golden arrays are named input.<name> and output.<name>, "
+            f"not {strange[0][:80]!r}"
+        )
     return GoldenSamples(
         inputs=_with_prefix(arrays, "input."), outputs=_with_prefix(arrays, "output.")
     )
@@ -146,18 +126,9 @@ def read_golden(
 
 def write_golden(samples: GoldenSamples) -> bytes:
     """Write golden samples as npz: stored, sorted, undated, so always the same."""
-    out = io.BytesIO()
     arrays = {f"input.{name}": array for name, array in samples.inputs.items()}
     arrays |= {f"output.{name}": array for name, array in samples.outputs.items()}
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
-        for name in sorted(arrays):
-            member = io.BytesIO()
-            array = np.ascontiguousarray(arrays[name])
-            npy.write_array(member, array, version=(1, 0), allow_pickle=False)
-            entry = zipfile.ZipInfo(f"{name}.npy", _STORED_AT)
-            entry.create_system = 3
-            archive.writestr(entry, member.getvalue())
-    return out.getvalue()
+    return write_arrays(arrays)
 
 
 def check_golden(
@@ -257,58 +228,6 @@ def _check_array(side: str, array: np.ndarray, spec: TensorSpec) -> None:
             f"{', '.join('any' if a == -1 else str(a) for a in axes)}), "
             f"not {array.shape}"
         )
-
-
-def _read_arrays(archive: zipfile.ZipFile, limit_bytes: int) -> dict[str, np.ndarray]:
-    entries = archive.infolist()
-    if len(entries) > ARRAYS_MAX:
-        raise LimitExceededError(f"golden samples may hold {ARRAYS_MAX} arrays")
-    if sum(entry.file_size for entry in entries) > limit_bytes:
-        raise LimitExceededError(f"golden samples may unpack to {limit_bytes} bytes")
-    return {_array_name(entry): _read_array(archive, entry) for entry in entries}
-
-
-def _read_array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:
-    """Read one array, never more of it than its entry declares."""
-    with archive.open(entry) as member:
-        body = member.read(entry.file_size + 1)
-    if len(body) != entry.file_size:
-        raise MalformedError(f"golden array {entry.filename[:80]!r} has a false length")
-    stream = io.BytesIO(body)
-    try:
-        _check_header(stream, len(body))
-        stream.seek(0)
-        return npy.read_array(
-            stream, allow_pickle=False, max_header_size=_HEADER_MAX_BYTES
-        )
-    except (ValueError, TypeError, SyntaxError, OverflowError) as error:
-        raise MalformedError(
-            f"golden array {entry.filename[:80]!r} must be a plain npy array without "
-            "Python objects, as long as it says"
-        ) from error
-
-
-def _check_header(stream: BinaryIO, length_bytes: int) -> None:
-    """Refuse objects, and a shape that asks for other than what is there."""
-    version = npy.read_magic(stream)
-    if version == (1, 0):
-        header = npy.read_array_header_1_0(stream, max_header_size=_HEADER_MAX_BYTES)
-    else:
-        header = npy.read_array_header_2_0(stream, max_header_size=_HEADER_MAX_BYTES)
-    shape, _, dtype = header
-    declared = math.prod(shape) * dtype.itemsize
-    if dtype.hasobject or declared != length_bytes - stream.tell():
-        raise ValueError(declared)
-
-
-def _array_name(entry: zipfile.ZipInfo) -> str:
-    name = entry.filename.removesuffix(".npy")
-    if name == entry.filename or not name.startswith(_PREFIXES):
-        raise MalformedError(
-            "golden arrays are named input.<name> and output.<name>, "
-            f"not {entry.filename[:80]!r}"
-        )
-    return name
 
 
 def _with_prefix(arrays: Arrays, prefix: str) -> dict[str, np.ndarray]:

@@ -7,11 +7,11 @@ memory says that its cause is past. A report may so be made twice; none is lost.
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from edge_runtime.agent.decide import Gateway, Wish, decide
+from edge_runtime.agent.decide import NO_RING, Gateway, Wish, decide
 from edge_runtime.agent.enroll import Identity
 from edge_runtime.agent.errors import UnavailableError
 from edge_runtime.agent.machine import Event, Stage, advance
@@ -140,6 +140,23 @@ class Agent:
                 log("deployment_superseded", release=str(deployment.release))
             deployment = _begin(wish, truth) if wish is not None else None
         self._save(replace(memory, deployment=deployment))
+        self._discard(truth.document.withdrawn)
+
+    def _discard(self, withdrawn: Collection[Release]) -> None:
+        """Empty the other slot of what nobody may run.
+
+        The supervisor would serve it if the active release broke.
+        """
+        slot = self._tools.slots.inactive()
+        if slot.release not in withdrawn:
+            return
+        try:
+            status = self._tools.supervisor.status()
+        except ControlError:
+            return  # not known whether it is in use; there is a next time
+        if slot.name not in {status.slot, status.previous}:
+            log("slot_emptied", slot=slot.name, release=str(slot.release))
+            slot.clear()
 
     def _carry_on(self, *, is_fresh: bool) -> bool:
         """Run stages until none is left, one cannot be finished, or a notice comes."""
@@ -192,11 +209,21 @@ class Agent:
         active = slots.active()
         return Gateway(
             device=settings.device,
-            ring=settings.ring,
+            ring=self._ring(),
             variants=settings.variants,
             active=active.release if active else None,
             other=slots.inactive().release,
         )
+
+    def _ring(self) -> int:
+        """Return the ring that the cloud counts this gateway in.
+
+        One that is still to enrol is in none: the gate would not hear how it fares.
+        """
+        settings = self._settings
+        if not self._identity.is_enrolled and settings.enroll_token:
+            return NO_RING
+        return self._identity.ring(settings.ring)
 
     def _complain(self, reason: str) -> None:
         """Tell, once, that the repository is not to be trusted."""

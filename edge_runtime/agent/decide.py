@@ -11,12 +11,16 @@ from edge_runtime.agent.memory import Memory
 from packhorse.assignment import BundleRef, Offer, RolloutDocument, assigned_offer
 from packhorse.names import Release
 
+NO_RING = -1
+"""Admitted to nothing but the stable release."""
+
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
     """Who decides, and what lies in its slots.
 
     Attributes:
+        ring: The ring it is enrolled in, or `NO_RING`.
         variants: Those that this gateway can run, the best first.
         active: The release that serves, or None.
         other: The whole release in the other slot, or None.
@@ -49,9 +53,10 @@ def decide(document: RolloutDocument, gateway: Gateway, memory: Memory) -> Wish 
     """Return what should be brought into service, or None to stay as it is.
 
     A release refused here counts as not offered until its rollout's id changes;
-    then the stable one is what the document leaves.
+    then the stable one is what the document leaves. A gateway that is held keeps
+    what it has, unless that was withdrawn, which nobody may run.
     """
-    if document.is_held:
+    if document.is_held and gateway.active not in document.withdrawn:
         return None
     for offer, rollout_id in _offers(document, gateway):
         variant = choose_variant(offer, gateway.variants)
@@ -79,7 +84,8 @@ def _offers(document: RolloutDocument, gateway: Gateway) -> list[tuple[Offer, st
     """Return what the document lets this gateway run, in order of preference."""
     assigned = assigned_offer(document, device=gateway.device, ring=gateway.ring)
     found = []
-    if assigned is not None and assigned is document.candidate:
+    is_candidate = assigned is document.candidate and not document.is_held
+    if assigned is not None and is_candidate:
         found.append((assigned, document.rollout_id))
     if document.stable is not None:
         found.append((document.stable, ""))

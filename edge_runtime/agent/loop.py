@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -55,6 +56,8 @@ def main(settings: AgentSettings) -> int:
         spool = Spool(
             settings.state_dir / "spool", device=settings.device, sign=identity.sign
         )
+        # Notices come to the ring in which the cloud counts this device.
+        settings = replace(settings, ring=identity.ring(settings.ring))
         agent = build_agent(settings, identity, spool)
         notices = Notices(settings, agent.woken.set)
         notices.start()

@@ -17,8 +17,9 @@ from packhorse.errors import PackhorseError
 from packhorse.names import Release, parse_release
 from packhorse.strict_json import Fields, decode_json, encode_json
 
-MEMORY_MAX_BYTES = 65_536
-"""A few kilobytes in practice: every list in it is bounded."""
+MEMORY_MAX_BYTES = 524_288
+"""A few kilobytes in practice; 33 reasons of 500 characters, each written as twelve
+bytes of JSON, are 198,000."""
 
 REFUSED_MAX = 32
 """Refusals remembered; the oldest give way."""

@@ -6,7 +6,7 @@ works on a scratch copy, and what it verified becomes the next generation.
 
     <state>/trust/7/              one generation of trusted metadata, flushed
     <state>/trusted -> trust/7    the one that counts; swapped by one rename
-    <state>/rollouts/magika.json  the rollout document accepted last
+    <state>/rollouts/             the rollout documents accepted last (accepted.py)
 
 Every refresh starts from the root that was shipped with the gateway, so no lost
 or broken file can leave it unable to start; the generation only ever adds.
@@ -24,6 +24,7 @@ from tuf.api.metadata import Metadata, TargetFile, Timestamp
 from tuf.ngclient import Updater, UpdaterConfig
 
 from edge_runtime import durable
+from edge_runtime.agent.accepted import accepted_document
 from edge_runtime.agent.errors import UnavailableError
 from edge_runtime.agent.fetcher import TufFetcher
 from edge_runtime.agent.web import Web
@@ -34,7 +35,7 @@ from packhorse.assignment import (
     decode_rollout,
     rollout_target,
 )
-from packhorse.errors import MalformedError, UntrustedError
+from packhorse.errors import UntrustedError
 
 ROOT_MAX_BYTES = 512_000
 METADATA_MAX_BYTES = 2_000_000
@@ -106,49 +107,37 @@ class Trust:
 
     def accepted(self, model: str) -> RolloutDocument | None:
         """Return the rollout document accepted last, or None."""
-        try:
-            with self._document_path(model).open("rb") as file:
-                return decode_rollout(file.read(ROLLOUT_MAX_BYTES + 1))
-        except (OSError, MalformedError):
-            return None
+        return accepted_document(self.state_dir, self.metadata_dir, model).load()
 
     def _read_truth(self, updater: Updater, scratch: Path, model: str) -> Truth:
         updater.refresh()
         target = updater.get_targetinfo(rollout_target(model))
         if target is None:
             raise UntrustedError(f"no role vouches for a rollout of {model}")
-        body = self._read_document(target, model)
+        known = accepted_document(self.state_dir, scratch, model)
+        found = known.find(target)
+        body = self._fetch_document(target) if found is None else found
         document = decode_rollout(body)
-        self._check_document(updater, document, model)
-        if not self._is_accepted(target, model):
-            durable.make_dir(self._document_path(model).parent)
-            durable.write_file(self._document_path(model), body)
-        return Truth(document, _read_expiry(scratch))
-
-    def _check_document(
-        self, updater: Updater, document: RolloutDocument, model: str
-    ) -> None:
-        """Refuse a document that goes back, or names what nobody vouches for."""
         if document.model != model:
             raise UntrustedError(
                 f"the rollout of {model} is about {document.model} instead"
             )
-        before = self.accepted(model)
-        if before is not None and document.sequence < before.sequence:
-            raise UntrustedError(
-                f"the rollout of {model} must not go back: sequence"
-                f" {before.sequence} was accepted, {document.sequence} came"
-            )
+        known.check_follows(document)
+        self._check_vouched(updater, document)
+        if found is None:
+            known.save(body)
+        return Truth(document, _read_expiry(scratch))
+
+    def _check_vouched(self, updater: Updater, document: RolloutDocument) -> None:
+        """Refuse a document that names what no release role vouches for."""
         offers = (document.stable, document.candidate)
         for offer in [offer for offer in offers if offer is not None]:
             for variant, bundle in offer.variants.items():
                 info = updater.get_targetinfo(bundle.target)
                 _check_bundle(bundle, info, str(offer.release), variant)
 
-    def _read_document(self, target: TargetFile, model: str) -> bytes:
-        """Return the document's bytes, those at hand if they are vouched for."""
-        if self._is_accepted(target, model):
-            return self._document_path(model).read_bytes()
+    def _fetch_document(self, target: TargetFile) -> bytes:
+        """Return the document that `target` vouches for."""
         if target.length > ROLLOUT_MAX_BYTES:
             raise UntrustedError(
                 f"a rollout document may have {ROLLOUT_MAX_BYTES} bytes,"
@@ -161,22 +150,9 @@ class Trust:
         target.verify_length_and_hashes(body)
         return body
 
-    def _is_accepted(self, target: TargetFile, model: str) -> bool:
-        path = self._document_path(model)
-        try:
-            if path.stat().st_size != target.length:
-                return False
-            target.verify_length_and_hashes(path.read_bytes())
-        except (OSError, RepositoryError):
-            return False
-        return True
-
     def _target_url(self, target: TargetFile) -> str:
         folder, _, name = target.path.rpartition("/")
         return target_url(self.repository_url, f"{folder}/{_sha256_of(target)}.{name}")
-
-    def _document_path(self, model: str) -> Path:
-        return self.state_dir / "rollouts" / f"{model}.json"
 
     def _updater(self, scratch: Path) -> Updater:
         return Updater(

@@ -99,6 +99,9 @@ def run_job(job: Job, *, wall_s: float = WALL_S) -> Mapping[str, float]:
     if code > 0:
         # An error in our own module, or in what is installed: no word on the model.
         raise TryError(f"the try process ended with the code {code}")
+    if code == -signal.SIGKILL:
+        # From outside: by a person, or for want of memory. It is tried again.
+        raise TryError("the try process was killed")
     if code < 0:
         raise ReleaseRefusedError(_describe(code, job))
     return _read_answer(answer)
@@ -124,11 +127,8 @@ def _run(arguments: list[str], out: int, wall_s: float) -> int | None:
 
 def _describe(code: int, job: Job) -> str:
     """Say in words by which signal the process ended."""
-    if code in {-signal.SIGXCPU, -signal.SIGKILL}:
-        return (
-            f"the try was stopped by {signal.Signals(-code).name}; it may use"
-            f" {job.cpu_s} s of processor time"
-        )
+    if code == -signal.SIGXCPU:
+        return f"the try may use {job.cpu_s} s of processor time, and used more"
     return f"the model crashed the try process ({signal.Signals(-code).name})"
 
 

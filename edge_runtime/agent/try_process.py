@@ -37,6 +37,8 @@ from packhorse.strict_json import encode_json
 if TYPE_CHECKING:
     from edge_runtime.model_session import ModelSession
 
+_GRACE_S = 5
+"""Between the two limits on processor time; nothing here outlives the first."""
 _NICENESS = 10
 _TIMED_MAX = 8
 """Requests timed on both models; more says nothing new and costs processor."""
@@ -70,7 +72,8 @@ def _limit(job: Job) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     os.nice(_NICENESS)
     resource.setrlimit(resource.RLIMIT_AS, (job.memory_bytes, job.memory_bytes))
-    resource.setrlimit(resource.RLIMIT_CPU, (job.cpu_s, job.cpu_s))
+    # SIGXCPU first: a SIGKILL then comes from outside, and is no word on the model.
+    resource.setrlimit(resource.RLIMIT_CPU, (job.cpu_s, job.cpu_s + _GRACE_S))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (ANSWER_MAX_BYTES, ANSWER_MAX_BYTES))
 

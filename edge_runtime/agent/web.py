@@ -13,10 +13,14 @@ from dataclasses import dataclass, field
 import urllib3
 
 from edge_runtime.agent.errors import UnavailableError
+from edge_runtime.agent.timed_pool import begin_wait, timed_pool
 
 CONNECT_S = 10.0
 READ_S = 30.0
 """Longest silence within an answer."""
+
+HEAD_S = 60.0
+"""Longest time until the whole head of an answer is there."""
 
 CHUNK_BYTES = 65_536
 REPLY_MAX_BYTES = 65_536
@@ -47,12 +51,9 @@ class Web:
 
     credentials: Credentials = no_credentials
     pool: urllib3.PoolManager = field(
-        default_factory=lambda: urllib3.PoolManager(
-            num_pools=8,
-            retries=False,
-            timeout=urllib3.Timeout(connect=CONNECT_S, read=READ_S),
-        )
+        default_factory=lambda: timed_pool(connect_s=CONNECT_S, read_s=READ_S)
     )
+    head_s: float = HEAD_S
 
     @contextmanager
     def get(
@@ -65,6 +66,7 @@ class Web:
         """
         sent = {"Accept-Encoding": "identity", **self.credentials(), **(headers or {})}
         with _answered(url):
+            begin_wait(self.head_s)
             response = self.pool.request(
                 "GET", url, headers=sent, preload_content=False, redirect=False
             )
@@ -86,6 +88,7 @@ class Web:
         """
         headers = {"Content-Type": "application/json"}
         with _answered(url):
+            begin_wait(self.head_s)
             response = self.pool.request(
                 "POST",
                 url,
@@ -106,6 +109,7 @@ def _chunks(
 ) -> Iterator[bytes]:
     """Yield the body until its end, or one chunk past the limit or the time."""
     deadline = time.monotonic() + most_s
+    begin_wait(most_s)
     left = limit_bytes
     while left > 0:
         # read1 returns what has come; read would wait for a whole chunk.

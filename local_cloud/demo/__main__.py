@@ -10,7 +10,8 @@ from types import FrameType
 from local_cloud.demo import magika
 from local_cloud.demo.board import Board
 from local_cloud.demo.journey import JourneyError
-from local_cloud.demo.story import MODEL, Story, StoryError
+from local_cloud.demo.story import Story
+from local_cloud.demo.witness import MODEL, StoryError
 from local_cloud.stack.processes import StartError
 from local_cloud.stack.settings import ROOT, Plan, load_functions
 from local_cloud.stack.stack import Stack

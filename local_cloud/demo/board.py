@@ -30,7 +30,9 @@ class Board:
         if self._picture is not None:
             svg = self._console.export_svg(title="make demo")
             # Without the fonts that it would fetch from elsewhere.
-            self._picture.write_text(re.sub(r"@font-face \{.*?\}", "", svg, flags=re.DOTALL))
+            self._picture.write_text(
+                re.sub(r"@font-face \{.*?\}", "", svg, flags=re.DOTALL)
+            )
 
     @property
     def elapsed_s(self) -> float:

@@ -5,7 +5,6 @@ Every chapter checks what it claims and raises `StoryError` where it is not so.
 
 import json
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import requests
 
 from local_cloud.demo.bad_models import always_nan, nan_on_first_byte
 from local_cloud.demo.board import Board
-from local_cloud.demo.client import Client, Tally, ask
+from local_cloud.demo.client import Tally, ask
 from local_cloud.demo.journey import Journey, LogTail
 from local_cloud.demo.magika import (
     INPUT,
@@ -25,22 +24,13 @@ from local_cloud.demo.magika import (
 from local_cloud.demo.samples import (
     BAD_BYTE,
     GOLDEN_FILES,
-    LiveFile,
     golden_archive,
     live_files,
     read_files,
 )
+from local_cloud.demo.witness import MODEL, NEWCOMER, StoryError, Witness, wait_until
 from local_cloud.stack.settings import ROOT
 from local_cloud.stack.stack import Gateway, Stack
-
-MODEL = "magika"
-_WAIT_S = 90.0
-_POLL_S = 0.02
-_REQUESTS_ALONE = 200
-
-
-class StoryError(Exception):
-    """Something did not happen as the story says."""
 
 
 @dataclass
@@ -58,7 +48,7 @@ class Story:
     versions: tuple[MagikaVersion, MagikaVersion]
     folder: Path
     sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
-    _files: list[LiveFile] = field(default_factory=list)
+    witness: Witness = field(init=False)
     _tail: LogTail | None = None
 
     def begin(self) -> None:
@@ -67,7 +57,8 @@ class Story:
             f"{MODEL}@{number}": version.model.read_bytes()
             for number, version in enumerate(self.versions, 1)
         }
-        self._files = live_files(ROOT, self._config, models)
+        files = live_files(ROOT, self._config, models)
+        self.witness = Witness(self.stack, self.board, files)
         self._tail = LogTail(self.stack.plan.folder / "logs")
         for device, ring in (("gw-0", 0), ("gw-1", 1)):
             self.stack.add_gateway(device, ring)
@@ -81,7 +72,7 @@ class Story:
         model = self.versions[0].model.read_bytes()
         journey = self._push(1, model, golden_of=model)
         self._expect_end(journey.follow(), "rollout finished")
-        self._expect_everywhere(f"{MODEL}@1")
+        self.witness.expect_everywhere(f"{MODEL}@1")
 
     def upgrade(self) -> None:
         """Upgrade to release 2 while a client keeps asking everyone."""
@@ -89,12 +80,12 @@ class Story:
             f"2  {MODEL}@2, standard_v3_3, while a client keeps asking all three"
         )
         model = self.versions[1].model.read_bytes()
-        with self._client() as client:
+        with self.witness.client() as client:
             journey = self._push(2, model, golden_of=model)
             self._expect_end(journey.follow(), "rollout finished")
-            self._expect_everywhere(f"{MODEL}@2")
-            self._wait_for_answers(client, f"{MODEL}@2", 50)
-        self._show_client(client)
+            self.witness.expect_everywhere(f"{MODEL}@2")
+            self.witness.wait_for_answers(client, f"{MODEL}@2", 50)
+        self.witness.expect_no_failure(client)
 
     def broken_at_once(self) -> None:
         """Push release 3, NaN on its golden samples: packaging refuses it."""
@@ -118,37 +109,37 @@ class Story:
         )
         good = self.versions[1].model.read_bytes()
         bad = nan_on_first_byte(good, input_=INPUT, output=OUTPUT, byte=BAD_BYTE)
-        with self._client() as client:
-            self._wait_for_requests(client, 64)
+        with self.witness.client() as client:
+            self.witness.wait_for_requests(client, 64)
             journey = self._push(4, bad, golden_of=good)
             self._expect_end(journey.follow(), "rollout withdrawn")
             self.board.refusal("rollout", journey.reason())
-            self._expect_everywhere(f"{MODEL}@2")
-        self._show_client(client)
-        self._expect_unanswered(client, f"{MODEL}@4")
-        self._expect_never_downloaded("gw-1", f"{MODEL}@4")
+            self.witness.expect_everywhere(f"{MODEL}@2")
+        self.witness.expect_no_failure(client)
+        self.witness.expect_unanswered(client, f"{MODEL}@4")
+        self.witness.expect_never_downloaded("gw-1", f"{MODEL}@4")
 
     def outage(self) -> None:
         """Stop the cloud, and kill an agent in the middle of an install."""
         self.board.chapter(
             "5  The cloud goes away, and an agent is killed as it installs"
         )
-        newcomer = self.stack.add_gateway("gw-2", 1)
+        newcomer = self.stack.add_gateway(NEWCOMER, 1)
         self._kill_while_installing(newcomer)
         begun = time.monotonic()
         self.stack.stop_cloud()
         self.board.line("cloud", "every process stopped", time.monotonic() - begun)
         for device in ("gw-0", "gw-1"):
-            tally = self._ask_alone(self.stack.gateways[device])
+            tally = self.witness.ask_alone(self.stack.gateways[device])
             self.board.line(
                 device, "answers alone", note=f"{tally.count} right answers"
             )
         begun = time.monotonic()
         self.stack.restart_cloud()
         newcomer.agent.start()
-        self._wait_until(lambda: self._release_of(newcomer) == f"{MODEL}@2", "gw-2")
+        wait_until(lambda: self.witness.release_of(newcomer) == f"{MODEL}@2", NEWCOMER)
         self.board.line(
-            "gw-2",
+            NEWCOMER,
             f"serves {MODEL}@2",
             time.monotonic() - begun,
             "after the cloud and its agent came back",
@@ -157,10 +148,10 @@ class Story:
     def compare(self) -> None:
         """Compare cloud and gateway on the same files, and add up the bytes."""
         self.board.chapter("6  Cloud and gateway answer alike")
-        tallies = {name: Tally() for name in self._places()}
+        tallies = {name: Tally() for name in self.witness.places()}
         with requests.Session() as session:
-            for name, url in self._places().items():
-                for file in self._files:
+            for name, url in self.witness.places().items():
+                for file in self.witness.files:
                     ask(session, url, file, tallies[name])
         failures = [failure for tally in tallies.values() for failure in tally.failures]
         if failures:
@@ -187,7 +178,7 @@ class Story:
         if done.returncode:
             raise StoryError(done.stderr)
         took_s = json.loads(done.stdout)["took_s"]
-        self._expect_everywhere(f"{MODEL}@1")
+        self.witness.expect_everywhere(f"{MODEL}@1")
         self.board.line("everywhere", f"back on {MODEL}@1", took_s)
 
     @property
@@ -224,85 +215,9 @@ class Story:
             found[release] = (pushed, sum(b["length_bytes"] for b in bundles if b))
         return found
 
-    def _places(self) -> dict[str, str]:
-        path = f"/v2/models/{MODEL}/infer"
-        gateways = {
-            device: gateway.url + path
-            for device, gateway in self.stack.gateways.items()
-            if device != "gw-2"
-        }
-        return {"cloud function": self.stack.plan.url("predict") + path, **gateways}
-
-    def _client(self) -> Client:
-        return Client(self._places(), self._files)
-
-    def _show_client(self, client: Client) -> None:
-        failures = client.failures()
-        if failures:
-            raise StoryError("; ".join(failures))
-        for place, tally in client.tallies.items():
-            counts = ", ".join(f"{n} by {r}" for r, n in sorted(tally.answers.items()))
-            self.board.line(place, "0 failed, 0 wrong answers", note=counts)
-
-    def _wait_for_requests(self, client: Client, count: int) -> None:
-        """Let each gateway have seen enough requests for its shadow run."""
-        self._wait_until(
-            lambda: all(tally.count >= count for tally in client.tallies.values()),
-            "the client",
-        )
-
-    def _wait_for_answers(self, client: Client, release: str, count: int) -> None:
-        """Let every place have answered with the release for a while."""
-        self._wait_until(
-            lambda: all(t.answers[release] >= count for t in client.tallies.values()),
-            "the client",
-        )
-
     def _expect_end(self, last: str, expected: str) -> None:
         if not last.startswith(expected):
             raise StoryError(f"expected {expected!r}, it ended as {last!r}")
-
-    def _expect_everywhere(self, release: str) -> None:
-        """Wait until all places answer with the release; they switch one by one."""
-        for place, url in self._places().items():
-            self._wait_until(lambda url=url: self._answers(url, release), place)  # type: ignore[misc]
-
-    def _expect_unanswered(self, client: Client, release: str) -> None:
-        for place, tally in client.tallies.items():
-            if release in tally.answers:
-                raise StoryError(f"{release} answered a live request on {place}")
-        self.board.line("everywhere", f"no live request answered by {release}")
-
-    def _expect_never_downloaded(self, device: str, release: str) -> None:
-        log = self.stack.gateways[device].agent.log.read_text(errors="replace")
-        lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
-        stages = [line["event"] for line in lines if line.get("release") == release]
-        if stages:
-            raise StoryError(f"{device} had to do with {release}: {stages}")
-        self.board.line(device, f"never downloaded {release}")
-
-    def _answers(self, url: str, release: str) -> bool:
-        tally = Tally()
-        with requests.Session() as session:
-            ask(session, url, self._files[0], tally)
-        return release in tally.answers
-
-    def _release_of(self, gateway: Gateway) -> str:
-        url = f"{gateway.url}/v2/models/{MODEL}/infer"
-        tally = Tally()
-        with requests.Session() as session:
-            ask(session, url, self._files[0], tally)
-        return next(iter(tally.answers), "")
-
-    def _ask_alone(self, gateway: Gateway) -> Tally:
-        tally = Tally()
-        url = f"{gateway.url}/v2/models/{MODEL}/infer"
-        with requests.Session() as session:
-            for turn in range(_REQUESTS_ALONE):
-                ask(session, url, self._files[turn % len(self._files)], tally)
-        if tally.failures:
-            raise StoryError(f"{gateway.device}: {tally.failures[0]}")
-        return tally
 
     def _kill_while_installing(self, gateway: Gateway) -> None:
         """Kill the agent once a slot holds a file and is not sealed."""
@@ -310,7 +225,7 @@ class Story:
             Path(gateway.server.command.environment["PACKHORSE_STATE_DIR"]) / "slots"
         )
         self.stack.start_gateway(gateway.device)
-        self._wait_until(lambda: any(slots.glob("*/*")), gateway.device, poll_s=0.0005)
+        wait_until(lambda: any(slots.glob("*/*")), gateway.device, poll_s=0.0005)
         gateway.agent.kill_for_good()
         sealed = [path.parent.name for path in slots.glob("*/installed.json")]
         files = len([path for path in slots.glob("*/*") if path.is_file()])
@@ -318,12 +233,3 @@ class Story:
             "sealed" if sealed else "not yet sealed"
         )
         self.board.line(gateway.device, "agent killed as it installs", note=note)
-
-    def _wait_until(
-        self, is_so: Callable[[], bool], who: str, *, poll_s: float = _POLL_S
-    ) -> None:
-        until = time.monotonic() + _WAIT_S
-        while not is_so():
-            if time.monotonic() > until:
-                raise StoryError(f"{who} did not get there within {_WAIT_S:.0f} s")
-            time.sleep(poll_s)

@@ -29,32 +29,25 @@ from local_cloud.stack.processes import (
     inherited_environment,
 )
 from local_cloud.stack.settings import (
-    ACCOUNTS,
-    BUNDLE_BUCKET,
-    CANDIDATE_ID,
-    DEVICE_BUCKET,
-    LOCATION_HOST,
     OPERATOR,
-    PROJECT,
-    REGION,
     ROOT,
-    SERVING_ID,
     Plan,
     function_environment,
     gateway_environment,
     google_environment,
     load_functions,
     operator_environment,
-    service_accounts,
+)
+from local_cloud.stack.stand_ins import (
+    account_of,
+    place_arguments,
+    stand_in_arguments,
 )
 
 _CALL_TIMEOUT_S = 30.0
 _COMMAND_TIMEOUT_S = 120.0
 _PROBE_TIMEOUT_S = 2.0
 _STOP_WORKERS = 16
-_ACCOUNTS = {"workflows": "workflow"}
-"""Service account of each stand-in that calls functions; the rest is the platform's."""
-
 OnStart = Callable[[str, float], None]
 
 
@@ -105,8 +98,8 @@ class Stack:
         Raises:
             StartError: Something did not; the message shows the end of its log.
         """
-        for name, words in self._stand_ins().items():
-            environment = google_environment(self.plan, _ACCOUNTS.get(name, "platform"))
+        for name, words in stand_in_arguments(self.plan).items():
+            environment = google_environment(self.plan, account_of(name))
             self.cloud[name] = self._process(name, words, environment)
         self._start_all(self.cloud.values(), on_start)
         self._deploy()
@@ -156,7 +149,7 @@ class Stack:
 
     def restart_cloud(self) -> None:
         """Start again what `stop_cloud` stopped."""
-        names = self._stand_ins()
+        names = stand_in_arguments(self.plan)
         self._start_all([self.cloud[name] for name in names], _quiet)
         rest = [process for name, process in self.cloud.items() if name not in names]
         self._start_all(rest, _quiet)
@@ -223,58 +216,6 @@ class Stack:
         document: dict[str, object] = reply.json()
         return document
 
-    def _stand_ins(self) -> dict[str, list[str]]:
-        """Return the arguments of each stand-in, in the order of their start."""
-        plan, port = self.plan, self.plan.port
-        urls = [
-            f"--env={name.upper()}_URL={plan.url(name)}"
-            for name in load_functions()
-            if name.startswith("deploy_")
-        ]
-        container = {
-            "STORAGE_EMULATOR_HOST": plan.url("storage"),
-            "GCE_METADATA_HOST": f"127.0.0.1:{port('identity of serving')}",
-            "PACKHORSE_LISTEN_HOST": "127.0.0.1",
-        }
-        stand_ins = {
-            "identity": [
-                *("--project", PROJECT, "--region", REGION),
-                *(
-                    f"--account={account}@{ACCOUNTS}={port(f'identity of {account}')}"
-                    for account in service_accounts()
-                ),
-            ],
-            "pubsub": [
-                "--token-url",
-                f"{plan.url('identity')}/token",
-                "--pause-max-s",
-                "2",
-            ],
-            "storage": ["--bucket", BUNDLE_BUCKET, "--bucket", DEVICE_BUCKET],
-            "registry": ["--project", PROJECT, "--location-host", LOCATION_HOST],
-            "broker": [],
-            "vertex": [
-                *("--project", PROJECT, "--location", REGION),
-                f"--serving-command={plan.gateway_venv}/bin/edge-runtime serve",
-                f"--endpoint={CANDIDATE_ID}=candidate",
-                f"--endpoint={SERVING_ID}=serving",
-                *(f"--container-env={n}={v}" for n, v in container.items()),
-            ],
-            "workflows": [
-                f"--source=release={ROOT}/workflows/release.yaml",
-                "--env=POLL_S=0.5",
-                *urls,
-            ],
-            "scheduler": [
-                "--deploy-file",
-                f"{ROOT}/functions/deploy.yaml",
-                *("--project", PROJECT, "--speed-up", "30"),
-            ],
-        }
-        if plan.broker is not None:
-            del stand_ins["broker"]
-        return stand_ins
-
     def _process(
         self,
         name: str,
@@ -285,10 +226,10 @@ class Stack:
     ) -> Process:
         port = self.plan.port(name)
         is_ready = _answers_http(port) if is_http else answers_tcp(port)
-        if name in self._stand_ins_names():
+        if name in stand_in_arguments(self.plan):
             words = [
                 *(sys.executable, "-m", f"local_cloud.{name}"),
-                *_place(name, port, self.plan.data(name)),
+                *place_arguments(name, port, self.plan.data(name)),
                 *words,
             ]
             environment = {**inherited_environment(), **environment}
@@ -297,9 +238,6 @@ class Stack:
         return Process(
             name, Command(words, environment, is_ready, ROOT), self._log(name)
         )
-
-    def _stand_ins_names(self) -> frozenset[str]:
-        return frozenset(self._stand_ins())
 
     def _log(self, name: str) -> Path:
         return self.plan.folder / "logs" / f"{name}.log"
@@ -328,12 +266,6 @@ class Stack:
                 raise StartError(f"packhorse keys init ({done.stderr})", keys)
         deployment.upload_repository(self.plan, repository)
         deployment.create_topics(self.plan, load_functions())
-
-
-def _place(name: str, port: int, data: Path) -> list[str]:
-    if name == "scheduler":
-        return []
-    return ["--host", "127.0.0.1", "--port", str(port), "--data", str(data)]
 
 
 def _stop_all(processes: Iterable[Process]) -> None:

@@ -33,12 +33,13 @@ class RefusedError(CommandError):
 
     Attributes:
         status: The HTTP status it said it with.
+        is_own: Whether the words are its own, and not of something before it.
     """
 
-    def __init__(self, message: str, status: int) -> None:
+    def __init__(self, message: str, status: int, *, is_own: bool) -> None:
         """Keep the status for whoever can go on from it."""
         super().__init__(message)
-        self.status = status
+        self.status, self.is_own = status, is_own
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,13 +179,15 @@ def _error(content: bytes) -> str:
 
 
 def _refusal(status: int, said: str) -> CommandError:
-    said = said or f"operate answered {status}"
+    message = said or f"operate answered {status}"
     if status == _UNAUTHORIZED:
-        said += "; does --token-command print an identity token for operate?"
-    elif status == _FORBIDDEN:
-        said += "; you are not among those whom operate lets in"
-    elif status == _NOT_FOUND and said.startswith("operate answered"):
-        said += "; is --operate-url right?"
+        message += "; does --token-command print an identity token for operate?"
+    elif status == _FORBIDDEN and not said:
+        message += "; you are not among those whom operate lets in"
+    elif status == _NOT_FOUND and not said:
+        message += "; is --operate-url right?"
     elif status >= _SERVER_ERROR:
-        said += "; try again in a moment"
-    return AwayError(said) if status in LATER else RefusedError(said, status)
+        message += "; try again in a moment"
+    if status in LATER:
+        return AwayError(message)
+    return RefusedError(message, status, is_own=bool(said))

@@ -13,7 +13,8 @@ from packhorse.cli.failure import CommandError
 from packhorse.cli.operate import Operate, operate_options
 from packhorse.cli.options import examples, grouped, parsed
 from packhorse.cli.push_files import ModelFiles, Push, parse_tolerances, prepare_push
-from packhorse.cli.registry import Address, ModelRepository, parse_address
+from packhorse.cli.registry import ModelRepository
+from packhorse.cli.registry_client import Address, parse_address
 from packhorse.cli.watch import watch_release
 from packhorse.errors import MalformedError
 from packhorse.model_card import ModelCard
@@ -66,7 +67,8 @@ def _make_card(
     try:
         parsed_tolerances = parse_tolerances(tolerances)
     except MalformedError as error:
-        raise click.BadParameter(output.plain(error)) from error
+        hint = "'--tolerance'"
+        raise click.BadParameter(output.plain(error), param_hint=hint) from error
     return ModelCard(name, owner, licence, parsed_tolerances, description)
 
 
@@ -153,8 +155,23 @@ _destination_options = grouped(
 )
 
 
-def _follower(operate: Operate | None, *, watch: bool | None) -> Operate | None:
-    return operate
+def _make_watcher(operate: Operate | None, watch: bool | None) -> Operate | None:  # noqa: FBT001 - click's
+    """Return what is asked how the release travels, where someone wants to see it."""
+    if watch and operate is None:
+        raise click.UsageError("--watch needs --operate-url (PACKHORSE_OPERATE_URL)")
+    is_wanted = output.is_terminal() if watch is None else watch
+    return operate if is_wanted else None
+
+
+_watch_options = grouped(
+    "watcher",
+    _make_watcher,
+    click.option(
+        "--watch/--no-watch",
+        default=None,
+        help="Show how the release travels. [default: on a terminal]",
+    ),
+)
 
 
 @click.command(
@@ -168,20 +185,15 @@ def _follower(operate: Operate | None, *, watch: bool | None) -> Operate | None:
 @_files_options
 @_card_options
 @_destination_options
-@click.option(
-    "--watch/--no-watch",
-    default=None,
-    help="Show how the release travels. [default: on a terminal]",
-)
 @operate_options(required=False)
+@_watch_options
 @output.json_option
 def push(
     *,
     files: ModelFiles,
     card: ModelCard,
     destination: Destination,
-    watch: bool | None,
-    operate: Operate | None,
+    watcher: Operate | None,
     as_json: bool,
 ) -> None:
     """Push MODEL, an ONNX file, to the registry; everything else follows from it.
@@ -189,19 +201,73 @@ def push(
     A version that exists with other files is never replaced. Pushing the same
     files again changes nothing and says so.
     """
-    if watch and operate is None:
-        raise click.UsageError("--watch needs --operate-url (PACKHORSE_OPERATE_URL)")
     with output.working(f"checking {files.model.name}"):
         prepared = prepare_push(card, files)
     repository = ModelRepository(destination.address, token=destination.token)
     pushed = push_files(repository, prepared, destination.version)
-    if watch is None:
-        watch = output.is_terminal() and not as_json
-    if operate is None or not watch:
+    if watcher is None:
         output.show(pushed.document(), pushed.sentence(), as_json=as_json)
         return
     if not as_json:
         output.say(pushed.sentence())
-    arrival = watch_release(operate, pushed.release, is_quiet=as_json)
-    output.show(pushed.document() | arrival.document(), *(), as_json=as_json)
+    arrival = watch_release(watcher, pushed.release, is_quiet=as_json)
+    if as_json:
+        output.show(pushed.document() | arrival.document(), as_json=True)
     arrival.check()
+
+
+def push_files(repository: ModelRepository, push: Push, version: int | None) -> Pushed:
+    """Upload what the registry lacks, the manifest last.
+
+    Raises:
+        CommandError: The version exists with other files.
+    """
+    with output.working("asking the registry"):
+        release = _choose_release(repository, push, version)
+        stored = repository.find(release)
+    config = encode_config(push.card, release.version, push.layers)
+    manifest = encode_pushed_manifest(release, config, push.layers)
+    digest = _digest(manifest)
+    if stored is not None:
+        if stored.digest != digest:
+            raise CommandError(
+                f"{release} exists with the digest {stored.digest}, and these files "
+                f"give {digest}; a version never changes, push a new one"
+            )
+        return Pushed(release, digest, is_new=False)
+    for layer in push.layers:
+        _upload(repository, push, layer)
+    blob = Layer(Role.EXTERNAL_DATA, _CONFIG_NAME, _digest(config), len(config))
+    repository.upload(release.model, blob, partial(io.BytesIO, config), _ignore)
+    return Pushed(release, repository.tag(release, manifest), is_new=True)
+
+
+def _choose_release(
+    repository: ModelRepository, push: Push, version: int | None
+) -> Release:
+    """Take the wanted version; else the newest if it is the same, else the next."""
+    model = push.card.model
+    if version is not None:
+        return Release(model, version)
+    newest = max(repository.versions(model), default=0)
+    if newest:
+        stored = repository.find(Release(model, newest))
+        if stored is not None and set(stored.layers) == set(push.layers):
+            return Release(model, newest)
+    return Release(model, newest + 1)
+
+
+def _upload(repository: ModelRepository, push: Push, layer: Layer) -> None:
+    what = f"uploading {layer.name}"
+    with output.transferring(what, layer.length_bytes) as on_sent:
+        repository.upload(
+            push.card.model, layer, partial(push.open, layer.name), on_sent
+        )
+
+
+def _digest(body: bytes) -> str:
+    return f"sha256:{hashlib.sha256(body).hexdigest()}"
+
+
+def _ignore(count: int) -> None:
+    del count

@@ -7,6 +7,7 @@ words. The cloud believes none of it and checks again.
 import hashlib
 import io
 import math
+import re
 import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -17,7 +18,13 @@ from packhorse.bundle import BUNDLE_MAX_BYTES
 from packhorse.cli.model_file import ModelFacts, read_model
 from packhorse.errors import LimitExceededError, MalformedError
 from packhorse.golden import check_golden, read_golden
-from packhorse.manifest import GOLDEN_FILE, MANIFEST_FILE, MODEL_FILE, Tolerance
+from packhorse.manifest import (
+    GOLDEN_FILE,
+    MANIFEST_FILE,
+    MEMBER_NAME,
+    MODEL_FILE,
+    Tolerance,
+)
 from packhorse.model_card import ModelCard, decode_card, encode_card
 from packhorse.pushed_model import CARD_FILE, LAYERS_MAX, Layer, Role
 
@@ -112,35 +119,30 @@ def _check_regular(path: Path) -> None:
 def _check_external_data(facts: ModelFacts, files: ModelFiles) -> None:
     """Refuse weights that are missing, too many, or called as they may not be."""
     names = [path.name for path in files.external_data]
-    taken = {*_ROLES, MANIFEST_FILE} & set(names)
-    if taken:
-        raise MalformedError(
-            f"a file of weights cannot be called {min(taken)}, which is taken; save "
-            "the model again with another location for its external data"
-        )
+    for name in sorted(facts.locations.union(names)):
+        _check_name(name)
     if len(set(names)) != len(names):
         raise MalformedError("two files of weights cannot have the same name")
-    for location in sorted(facts.locations):
-        if "/" in location or "\\" in location:
-            raise MalformedError(
-                f"{files.model} keeps weights in {location[:200]!r}; it must be a "
-                "plain file name, so save the model again with the file beside it"
-            )
-    _check_same_names(facts, files, set(names))
-
-
-def _check_same_names(facts: ModelFacts, files: ModelFiles, names: set[str]) -> None:
-    missing = sorted(facts.locations - names)
+    missing = sorted(facts.locations.difference(names))
     if missing:
-        options = " ".join(f"--external-data {name[:100]}" for name in missing[:5])
+        options = " ".join(f"--external-data {name}" for name in missing[:5])
         raise MalformedError(
             f"{files.model} keeps weights in {len(missing)} other "
             f"file{'s' * (len(missing) > 1)}; push them too: {options}"
         )
-    strange = sorted(names - facts.locations)
+    strange = sorted(set(names) - facts.locations)
     if strange:
         raise MalformedError(
             f"{files.model} keeps no weights in {strange[0]}; leave it out"
+        )
+
+
+def _check_name(name: str) -> None:
+    if re.fullmatch(MEMBER_NAME, name) is None or name in {*_ROLES, MANIFEST_FILE}:
+        raise MalformedError(
+            "a file of weights has a plain name of letters, digits, '.', '_' and '-' "
+            f"that is not taken, and is not called {name[:200]!r}; save the model "
+            "again with another location for its external data"
         )
 
 
@@ -179,10 +181,10 @@ def _check_size(layers: tuple[Layer, ...]) -> None:
 def _layer(name: str, body: Path | bytes) -> Layer:
     with _open(body) as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        length_bytes = stream.tell()
+        length_bytes = stream.seek(0, io.SEEK_END)
     role = _ROLES.get(name, Role.EXTERNAL_DATA)
     return Layer(role, name, f"sha256:{digest}", length_bytes)
 
 
-def _open(body: Path | bytes) -> BinaryIO:
+def _open(body: Path | bytes) -> io.BytesIO | io.BufferedReader:
     return io.BytesIO(body) if isinstance(body, bytes) else body.open("rb")

@@ -115,10 +115,10 @@ class Gateway:
         """Open a raw connection."""
         return socket.create_connection(("127.0.0.1", self.port), timeout=20)
 
-    def kill_worker(self):
+    def kill_worker(self, number=signal.SIGKILL):
         """Kill the worker on duty; return its pid."""
         pid = self.status()["worker_pid"]
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, number)
         return pid
 
     def stop(self):

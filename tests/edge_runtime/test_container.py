@@ -13,6 +13,10 @@ import urllib.parse
 import numpy as np
 import pytest
 
+from edge_runtime.cloud import install_from_cloud
+from edge_runtime.errors import FetchError
+from edge_runtime.settings import serve_settings
+from edge_runtime.slots import open_slots
 from tests.edge_runtime.gateways import ROOT, Gateway, wait_for
 from tests.models import tiny_answer, tiny_bundle
 
@@ -30,6 +34,9 @@ class Storage(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         url = urllib.parse.urlsplit(self.path)
+        if self.server.failures and "/o" in url.path:
+            self.server.failures -= 1
+            return self.reply(503, b"")
         if url.path.startswith("/computeMetadata/"):
             if self.headers["Metadata-Flavor"] != "Google":
                 return self.reply(403, b"")
@@ -59,6 +66,7 @@ class Storage(http.server.BaseHTTPRequestHandler):
 def storage():
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Storage)
     server.objects = {}
+    server.failures = 0
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield server
@@ -174,9 +182,26 @@ def test_what_is_no_bundle_is_refused_though_its_hash_is_right(storage, tmp_path
     assert "the bundle is malformed" in done.stderr
 
 
-def test_storage_that_is_away_is_a_sentence(storage, tmp_path):
+def install(values, tmp_path, **more):
+    container = serve_settings({**values, "TMPDIR": str(tmp_path)}).container
+    slot = open_slots(tmp_path / "slots").slot("a")
+    install_from_cloud(container, slot, **more)
+    return slot
+
+
+def test_storage_that_stays_away_is_a_sentence(storage, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as nobody:
         away = f"http://127.0.0.1:{nobody.getsockname()[1]}"
-    done = run(settings(storage, "0" * 64, STORAGE_EMULATOR_HOST=away), tmp_path)
-    assert done.returncode == 1
-    assert "no usable answer" in done.stderr
+    values = settings(storage, "0" * 64, STORAGE_EMULATOR_HOST=away)
+
+    with pytest.raises(FetchError, match="no usable answer"):
+        install(values, tmp_path, patience_s=0.0)
+
+
+def test_storage_that_is_away_for_a_moment_is_waited_for(storage, bundle, tmp_path):
+    storage.failures = 2
+
+    slot = install(settings(storage, bundle), tmp_path)
+
+    assert str(slot.release) == "tiny@2"
+    assert storage.failures == 0

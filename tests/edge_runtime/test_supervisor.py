@@ -200,12 +200,34 @@ def test_a_release_whose_worker_dies_in_its_probation_is_rolled_back_at_once(
     gateway.order("switch", slot="b")
     assert gateway.status()["previous"] == "a"
 
-    gateway.kill_worker()
+    gateway.kill_worker(signal.SIGSEGV)
 
     assert gateway.infer([ROW])[1]["model_version"] == "1"
     status = gateway.status()
     assert (status["worker_pid"], status["previous"]) == (old, "")
     assert "tiny@2" in status["reason"]
+    assert open_slots(state_dir).active().name == "a"
+
+
+def test_a_worker_killed_in_its_probation_is_started_again_once(
+    start_gateway, first, state_dir
+):
+    gateway = start_gateway(PACKHORSE_PROBATION_S=LONG_S)
+    gateway.wait_ready()
+    install_tiny(state_dir, "b", 2)
+    gateway.order("switch", slot="b")
+
+    dead = gateway.kill_worker()
+    wait_for(lambda: gateway.status()["worker_pid"] not in {0, dead})
+    wait_for(lambda: gateway.infer([ROW])[1]["model_version"] == "2")
+    status = gateway.status()
+    assert (status["slot"], status["previous"], status["reason"]) == ("b", "a", "")
+    assert open_slots(state_dir).active().name == "b"
+
+    gateway.kill_worker()
+    wait_for(lambda: gateway.status()["slot"] == "a")
+    assert gateway.infer([ROW])[1]["model_version"] == "1"
+    assert "tiny@2" in gateway.status()["reason"]
     assert open_slots(state_dir).active().name == "a"
 
 

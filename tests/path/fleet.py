@@ -150,7 +150,7 @@ class Fleet:
             )
 
     @contextlib.contextmanager
-    def traffic(self, places=None):
+    def traffic(self, places=None, *, pause_s=0.01):
         """Ask all places all the time; give the answers counted by place."""
         answers = {place: Counter() for place in places or self.places()}
         ended = threading.Event()
@@ -159,7 +159,7 @@ class Fleet:
             with requests.Session() as session:
                 session.trust_env = False
                 for turn in itertools.count():
-                    if ended.wait(0.01):
+                    if ended.wait(pause_s):
                         return
                     answers[place][self.ask(place, turn % len(ROWS), session)] += 1
 
@@ -189,6 +189,29 @@ class Fleet:
             client_options={"api_endpoint": self.stack.plan.url("storage")},
         )
         return [blob.name for blob in client.list_blobs(BUNDLE_BUCKET, prefix=prefix)]
+
+    def vertex(self, path):
+        """Read one resource of Vertex AI."""
+        plan = self.stack.plan
+        url = f"{plan.url('vertex')}/v1/{plan.parent}/{path}"
+        reply = requests.get(url, timeout=10)
+        reply.raise_for_status()
+        return reply.json()
+
+    def model_versions(self, release):
+        """Count the versions in the Model Registry that hold the release."""
+        label = release.replace("@", "-")
+        found = self.vertex(f"models/{MODEL}:listVersions")["models"]
+        return [m["labels"]["packhorse_release"] for m in found].count(label)
+
+    def deployed(self, endpoint):
+        """Return, by release, the traffic of each deployed model on an endpoint."""
+        shown = self.vertex(f"endpoints/{endpoint}")
+        found = {}
+        for model in shown["deployedModels"]:
+            share = shown["trafficSplit"].get(model["id"], 0)
+            found.setdefault(model["displayName"], []).append(share)
+        return found
 
     def dead_letters(self):
         """Return the bodies that Pub/Sub gave up on."""

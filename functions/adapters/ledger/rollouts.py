@@ -162,13 +162,14 @@ def _add_changes(
         f"ring {ring}: {share / 100:g} %" for ring, share in record.shares.items()
     )
     what = f"rollout {record.state} ({shares})" if shares else f"rollout {record.state}"
-    concerned = set(before.offered[:2]) | set(record.offered[:2])
-    if before.candidate or record.candidate:
-        offers = (before.candidate, record.candidate)
-        concerned = {offer.release for offer in offers if offer is not None}
+    offers = (before.candidate, record.candidate)
+    concerned = {offer.release for offer in offers if offer is not None}
     concerned |= set(record.withdrawn) - set(before.withdrawn)
     for subject in (record.model, *sorted(concerned)):
         add_change(connection, subject, Change(at, what, record.reason, by))
+    if record.stable is not None and record.stable == before.former:
+        change = Change(at, "stable again", by=by)
+        add_change(connection, record.stable.release, change)
 
 
 def _is_active(record: RolloutRecord) -> bool:

@@ -17,6 +17,7 @@ class Receiver:
         self.statuses = []
         self.bodies = []
         self.enrolments = []
+        self.ring = 0
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self):
@@ -28,9 +29,10 @@ class Receiver:
                     kept = owner.enrolments if is_enrolment else owner.bodies
                     kept.append(body)
                 self.send_response(status)
-                self.send_header("Content-Length", "2")
+                reply = b'{"device": "gateway-1", "ring": %d}' % owner.ring
+                self.send_header("Content-Length", str(len(reply)))
                 self.end_headers()
-                self.wfile.write(b"{}")
+                self.wfile.write(reply)
 
             def log_message(self, *args):
                 pass

@@ -1,6 +1,9 @@
 """A release is tried in a process of its own, and whatever it does is an answer."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
+import psutil
 import pytest
 
 from edge_runtime.agent.errors import ReleaseRefusedError, TryError
@@ -19,6 +22,7 @@ from tests.edge_runtime.agent.bundles import (
     scaled,
     square_root,
 )
+from tests.edge_runtime.gateways import wait_for
 
 
 @pytest.fixture
@@ -97,6 +101,19 @@ def test_a_model_that_takes_too_long_is_refused(job_of):
     job = job_of(make_bundle(release(2), endless()))
     with pytest.raises(ReleaseRefusedError, match=r"took longer than 2 s"):
         run_job(job, wall_s=2.0)
+
+
+def test_a_try_that_is_killed_says_nothing_about_the_release(job_of):
+    job = job_of(make_bundle(release(2), endless()))
+
+    with ThreadPoolExecutor(1) as pool:
+        trying = pool.submit(run_job, job)
+        wait_for(lambda: psutil.Process().children())
+        for child in psutil.Process().children():
+            child.kill()
+
+    with pytest.raises(TryError, match="killed"):
+        trying.result()
 
 
 def test_a_model_that_needs_too_much_memory_is_refused(job_of):

@@ -3,6 +3,7 @@
 import contextlib
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 
 import pytest
 
@@ -109,6 +110,10 @@ def test_a_metadata_server_that_is_away_gives_no_token(google_account, monkeypat
     )
     monkeypatch.setattr(
         "google.auth.compute_engine._metadata._METADATA_DEFAULT_TIMEOUT", 0.1
+    )
+    # It asks five times, and has no setting for the seconds between.
+    monkeypatch.setattr(
+        "google.auth._exponential_backoff.time", SimpleNamespace(sleep=lambda _: None)
     )
 
     with pytest.raises(UpstreamUnavailableError, match="no credential"):
