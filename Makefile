@@ -2,6 +2,8 @@
 #
 #   make demo        two releases of a real model travel the whole path, on this machine
 #   make test        the tests
+#   make kills       every process killed at many moments of a release's life; an hour
+#   make coverage    the tests, and which lines and branches they reach
 #   make check       format, lint, types, imports, tests
 #   make pins        compile the requirement files again
 
@@ -14,7 +16,7 @@ SHARED_SOURCES := $(shell find packhorse edge_runtime -name '*.py' -o -name '*.h
 MAGIKA := .cache/magika-0.6.1/.complete .cache/magika-1.0.1/.complete
 SCHEMAS := .cache/workflows-emulator-1.10.0/.complete
 
-.PHONY: help setup demo test check format lint types imports pins clean system-packages
+.PHONY: help setup demo test kills coverage check format lint types imports pins clean system-packages
 .DEFAULT_GOAL := help
 
 help:
@@ -27,6 +29,14 @@ demo: setup $(MAGIKA)
 
 test: setup $(MAGIKA) $(SCHEMAS) system-packages
 	@$(RUN) -m pytest -q -n 2 $(ARGS)
+
+kills: setup
+	@KILLS_LONG=1 $(RUN) -m pytest -q tests/path/test_kills.py --log-cli-level=INFO $(ARGS)
+
+coverage: setup $(MAGIKA) $(SCHEMAS) system-packages
+	@rm -rf .build/coverage && mkdir -p .build/coverage
+	@$(RUN) -m coverage run -m pytest -q -n 2 $(ARGS)
+	@$(RUN) -m coverage combine -q && $(RUN) -m coverage report
 
 check: setup format lint types imports test
 

@@ -32,6 +32,14 @@ class Environment:
             raise SettingsError(f"the setting {name} is missing")
         return value
 
+    def require(self, *names: str) -> None:
+        """Refuse at once all settings that must be there and are not."""
+        missing = [name for name in names if name not in self]
+        if len(missing) > 1:
+            raise SettingsError(f"the settings {', '.join(missing)} are missing")
+        if missing:
+            self.required(missing[0])
+
     def matching(self, name: str, pattern: str, *, default: str | None = None) -> str:
         """Return a setting that matches a regular expression as a whole."""
         value = self._values.get(name) or default or self.required(name)

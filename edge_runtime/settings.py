@@ -21,6 +21,16 @@ from packhorse.names import (
 )
 
 _PORT_MAX = 65_535
+_AGENT_NEEDS = (
+    "PACKHORSE_STATE_DIR",
+    "PACKHORSE_DEVICE",
+    "PACKHORSE_RING",
+    "PACKHORSE_MODEL",
+    "PACKHORSE_REPOSITORY_URL",
+    "PACKHORSE_ROOT_FILE",
+    "PACKHORSE_ENROLL_URL",
+    "PACKHORSE_REPORT_URL",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +160,7 @@ def agent_settings(values: Mapping[str, str]) -> AgentSettings:
         SettingsError: One is missing or wrong; the message names it.
     """
     environ = Environment(values)
+    environ.require(*_AGENT_NEEDS)
     return AgentSettings(
         state_dir=_state_dir(environ),
         device=environ.checked("PACKHORSE_DEVICE", check_device),

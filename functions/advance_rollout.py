@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 import functions_framework
 
 from functions import outbox, replies, wiring
+from functions.deploy_steps import failure_of_step, remember_operation
 from functions.errors import CloudError, ConflictError
 from functions.events import Message
 from functions.release import rollout
@@ -32,6 +33,9 @@ from packhorse.strict_json import Fields, decode_json
 
 ADVANCE_MAX_BYTES = 1024
 """An `advance` event names a model, or none."""
+
+SERVING_STEP = "deploy_serving"
+"""What the ledger and its reasons call the deployment on the serving endpoint."""
 
 
 @functions_framework.cloud_event
@@ -69,7 +73,12 @@ def _decided(record: RolloutRecord) -> RolloutRecord:
     """Apply the gate; return the record that holds from now on."""
     ledger = wiring.ledger()
     counts = {
-        ring: ledger.ring_counts(record.rollout_id, ring=ring, share=share)
+        ring: ledger.ring_counts(
+            record.rollout_id,
+            ring=ring,
+            share=share,
+            enrolled_before=record.enrolled_before,
+        )
         for ring, share in record.shares.items()
     }
     now, rings = datetime.now(UTC), ledger.rings()
@@ -97,8 +106,14 @@ def _changed(
     if decision is Decision.WITHDRAW:
         reason = failure_reason(record, counts)
         return rollout.withdraw(record, candidate.release, reason=reason)
-    if not _is_served(record):
-        return None
+    reason = failure_of_step(candidate.release, SERVING_STEP)
+    if reason:
+        # Devices serve it well, so it is not the release: a person must look.
+        return rollout.halt(record, reason=reason)
+    return _went_on(record, decision, now) if _is_served(record) else None
+
+
+def _went_on(record: RolloutRecord, decision: Decision, now: datetime) -> RolloutRecord:
     if decision is Decision.FINISH:
         return rollout.finish(record)
     return _open_next(record, now)
@@ -141,6 +156,7 @@ def _is_served(record: RolloutRecord) -> bool:
         release,
         version=known.model_version,
         deployed_id=wiring.ledger().deployed_id(release, "serving"),
+        on_begin=remember_operation(release, SERVING_STEP),
     )
 
 

@@ -13,7 +13,7 @@ from functions import replies, wiring
 from functions.errors import NotFoundError, ReleaseRefusedError, SettingsError
 from functions.release.metadata import target_object
 from functions.release.records import ReleaseRecord, ReleaseState
-from functions.settings import ModelEndpoints
+from functions.setting_values import ModelEndpoints
 from packhorse.assignment import BundleRef
 from packhorse.names import Release, parse_release
 from packhorse.strict_json import Fields, decode_json
@@ -66,25 +66,37 @@ def unrefused(release: Release) -> ReleaseRecord:
     return record
 
 
-def refuse_if_it_failed(release: Release, step: str) -> None:
-    """Look how the step's last operation ended, and stop a release that fails.
+def failure_of_step(release: Release, step: str) -> str:
+    """Look how the step's last operation ended, and count it if it failed for good.
 
-    Raises:
-        ReleaseRefusedError: It failed for good, `FAILURES_MAX` times; recorded.
+    Returns:
+        Why the step must not be tried again, or "" while it may.
     """
     ledger = wiring.ledger()
     operation = ledger.operation(release, step)
     failure = wiring.vertex().failure_of(operation) if operation else ""
     if not failure:
-        return
+        return ""
     failures = ledger.operation_failed(release, step, operation)
     replies.note(failure=failure, failures=failures)
-    if failures >= FAILURES_MAX:
-        reason = (
-            f"{step} was tried {failures} times, and Vertex AI failed with {failure}; "
-            f"it says more under {operation}"
-        )
-        ledger.refuse_release(release, reason=reason, at=datetime.now(UTC))
+    if failures < FAILURES_MAX:
+        return ""
+    return (
+        f"{step} was tried {failures} times, and Vertex AI failed with {failure}; "
+        f"it says more under {operation}"
+    )
+
+
+def refuse_if_it_failed(release: Release, step: str) -> None:
+    """Stop a release whose step failed too often.
+
+    Raises:
+        ReleaseRefusedError: It did; that is recorded.
+    """
+    reason = failure_of_step(release, step)
+    if reason:
+        now = datetime.now(UTC)
+        wiring.ledger().refuse_release(release, reason=reason, at=now)
         raise ReleaseRefusedError(f"{release} is refused: {reason}")
 
 

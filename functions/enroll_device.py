@@ -30,7 +30,11 @@ def enroll_device(request: flask.Request) -> replies.Reply:
     record, is_new = _enrolled(envelope, wanted)
     event = enrolment.Enrolled(record.device, record.ring, record.enrolled_at)
     wiring.publisher().publish(topics.REPORTS, enrolment.encode_enrolled(event))
-    answer = {"device": record.device, "ring": record.ring}
+    answer = {
+        "device": record.device,
+        "ring": record.ring,
+        "enrolled_at": record.enrolled_at.isoformat(),
+    }
     return replies.Reply(201 if is_new else 200, answer)
 
 

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from functions import settings
+from functions.setting_values import ModelEndpoints, NoticeSettings, PredictSettings
 
 if TYPE_CHECKING:
     from functions.adapters.device_keys import DeviceKeys
@@ -52,7 +53,7 @@ def publisher() -> "Publisher":
 
 
 @functools.cache
-def notices() -> settings.NoticeSettings:
+def notices() -> NoticeSettings:
     """Return which of the registry's notices concern us."""
     return settings.notice_settings(os.environ)
 
@@ -110,13 +111,13 @@ def raw_predict() -> "RawPredict":
 
 
 @functools.cache
-def model_endpoints() -> Mapping[str, settings.ModelEndpoints]:
+def model_endpoints() -> Mapping[str, ModelEndpoints]:
     """Return where each model is deployed."""
     return settings.model_endpoints(os.environ)
 
 
 @functools.cache
-def predictions() -> settings.PredictSettings:
+def predictions() -> PredictSettings:
     """Return what the prediction function answers for."""
     return settings.predict_settings(os.environ)
 

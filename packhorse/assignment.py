@@ -11,6 +11,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from types import MappingProxyType
 
 from packhorse.errors import MalformedError
@@ -34,6 +35,7 @@ WHOLE = 10_000
 """Shares are ten-thousandths: 500 is 5 %."""
 ROLLOUT_ID = r"[a-z0-9@#.-]{0,100}"
 WITHDRAWN_MAX = 1000
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,9 @@ class RolloutDocument:
         stable: What everyone runs who is not admitted to the candidate.
         rollout_id: Names the rollout of the candidate; empty without one.
         shares: Share of each ring that the candidate admits, in 1/10,000.
+        enrolled_before: Only devices that the cloud enrolled before this instant
+            are admitted: those that were counted when the first ring opened. None
+            once the rollout has opened wider.
         withdrawn: Releases that nobody may run, newest last.
         is_held: Whether gateways keep what they have, whatever the rest says.
     """
@@ -92,6 +97,7 @@ class RolloutDocument:
     candidate: Offer | None = None
     rollout_id: str = ""
     shares: Mapping[int, int] = field(default_factory=lambda: MappingProxyType({}))
+    enrolled_before: datetime | None = None
     withdrawn: tuple[Release, ...] = ()
     is_held: bool = False
 
@@ -131,10 +137,24 @@ def device_position(rollout_id: str, device: str) -> int:
 
 
 def assigned_offer(
-    document: RolloutDocument, *, device: str, ring: int
+    document: RolloutDocument,
+    *,
+    device: str,
+    ring: int,
+    enrolled_at: datetime | None = None,
 ) -> Offer | None:
-    """Decide which release the document gives a device; None when none does."""
-    share = document.shares.get(ring, 0)
+    """Decide which release the document gives a device; None when none does.
+
+    Args:
+        document: The rollout of one model.
+        device: Its name.
+        ring: The ring that it is enrolled in.
+        enrolled_at: When the cloud enrolled it, by the cloud's clock; None where
+            that is not known, for long ago.
+    """
+    before = document.enrolled_before
+    is_late = before is not None and (enrolled_at or _LONG_AGO) >= before
+    share = 0 if is_late else document.shares.get(ring, 0)
     if (
         document.candidate is not None
         and device_position(document.rollout_id, device) < share
@@ -155,6 +175,7 @@ def encode_rollout(document: RolloutDocument) -> bytes:
             "candidate": _encode_offer(document.candidate),
             "rollout_id": document.rollout_id,
             "shares": {str(ring): share for ring, share in document.shares.items()},
+            "enrolled_before": _encode_instant(document.enrolled_before),
             "withdrawn": [str(release) for release in document.withdrawn],
             "is_held": document.is_held,
             "deltas": {},
@@ -183,6 +204,7 @@ def decode_rollout(body: bytes) -> RolloutDocument:
         candidate=_decode_offer(fields.optional("candidate")),
         rollout_id=fields.text("rollout_id", pattern=ROLLOUT_ID),
         shares=_decode_shares(fields.mapping("shares", max_items=RING_MAX + 1)),
+        enrolled_before=_decode_instant(fields.optional("enrolled_before")),
         withdrawn=tuple(parse_release(str(entry)) for entry in withdrawn),
         is_held=fields.boolean("is_held"),
     )
@@ -229,6 +251,21 @@ def _decode_offer(value: object | None) -> Offer | None:
     if any(re.fullmatch(VARIANT, name) is None for name in bundles):
         raise MalformedError(f"{release} has a variant with no proper name")
     return Offer(release, bundles)
+
+
+def _encode_instant(instant: datetime | None) -> str | None:
+    return None if instant is None else instant.astimezone(UTC).isoformat()
+
+
+def _decode_instant(value: object | None) -> datetime | None:
+    if value is None:
+        return None
+    try:
+        return datetime.fromisoformat(str(value)).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise MalformedError(
+            f"an instant must be ISO 8601, not {str(value)[:40]!r}"
+        ) from error
 
 
 def _decode_shares(value: Mapping[str, object]) -> dict[int, int]:

@@ -120,6 +120,14 @@ class TufRepository:
         root.add_key(self.signers[role].public_key, role)
         self.bump("root")
 
+    def rotate_delegated(self, role: str) -> None:
+        """Give a delegated role a new key, as the owner of `targets` does."""
+        targets = self.signed["targets"]
+        targets.revoke_key(self.signers[role].public_key.keyid, role)
+        self.signers[role] = CryptoSigner.generate_ecdsa()
+        targets.add_key(self.signers[role].public_key, role)
+        self.publish("targets")
+
     def bump(self, role: str) -> None:
         """Write the next version of `role`."""
         self.signed[role].version += 1

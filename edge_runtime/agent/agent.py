@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from edge_runtime.agent.decide import NO_RING, Gateway, Wish, decide
-from edge_runtime.agent.enroll import Identity
+from edge_runtime.agent.enroll import Identity, Place
 from edge_runtime.agent.errors import UnavailableError
 from edge_runtime.agent.machine import Event, Stage, advance
 from edge_runtime.agent.memory import Deployment, Memory, MemoryFile, Refusal
@@ -205,25 +205,26 @@ class Agent:
         return memory.with_serving(deployment.release, deployment.rollout_id)
 
     def _gateway(self) -> Gateway:
-        slots, settings = self._tools.slots, self._settings
+        slots, settings, place = self._tools.slots, self._settings, self._place()
         active = slots.active()
         return Gateway(
             device=settings.device,
-            ring=self._ring(),
+            ring=place.ring,
+            enrolled_at=place.enrolled_at,
             variants=settings.variants,
             active=active.release if active else None,
             other=slots.inactive().release,
         )
 
-    def _ring(self) -> int:
-        """Return the ring that the cloud counts this gateway in.
+    def _place(self) -> Place:
+        """Return where the cloud counts this gateway.
 
         One that is still to enrol is in none: the gate would not hear how it fares.
         """
         settings = self._settings
         if not self._identity.is_enrolled and settings.enroll_token:
-            return NO_RING
-        return self._identity.ring(settings.ring)
+            return Place(NO_RING)
+        return self._identity.place(settings.ring)
 
     def _complain(self, reason: str) -> None:
         """Tell, once, that the repository is not to be trusted."""

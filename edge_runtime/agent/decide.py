@@ -5,6 +5,7 @@ go in; what is to be begun comes out. The gateway decides for itself.
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from edge_runtime.agent.machine import Event
 from edge_runtime.agent.memory import Memory
@@ -22,6 +23,7 @@ class Gateway:
     Attributes:
         ring: The ring it is enrolled in, or `NO_RING`.
         variants: Those that this gateway can run, the best first.
+        enrolled_at: By the cloud's clock; None where it did not say.
         active: The release that serves, or None.
         other: The whole release in the other slot, or None.
     """
@@ -31,6 +33,7 @@ class Gateway:
     variants: tuple[str, ...]
     active: Release | None = None
     other: Release | None = None
+    enrolled_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,12 @@ def choose_variant(offer: Offer, variants: tuple[str, ...]) -> str | None:
 
 def _offers(document: RolloutDocument, gateway: Gateway) -> list[tuple[Offer, str]]:
     """Return what the document lets this gateway run, in order of preference."""
-    assigned = assigned_offer(document, device=gateway.device, ring=gateway.ring)
+    assigned = assigned_offer(
+        document,
+        device=gateway.device,
+        ring=gateway.ring,
+        enrolled_at=gateway.enrolled_at,
+    )
     found = []
     is_candidate = assigned is document.candidate and not document.is_held
     if assigned is not None and is_candidate:

@@ -1,14 +1,15 @@
 """Make this device's key, and tell the cloud about it, once.
 
     <state>/device.key       P-256, made at the first start, readable by this user only
-    <state>/enrolled.json    written once the cloud has taken the public key, with the
-                             ring that it counts this device in
+    <state>/enrolled.json    the cloud's answer, written once it has taken the key: the
+                             ring that it counts this device in, and since when
 
 The key is on the disk before the token is spent, so an enrolment that broke off
 is repeated with the same key, which the cloud accepts.
 """
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from edge_runtime import durable
@@ -25,6 +26,18 @@ KEY_MAX_BYTES = 4096
 
 _MARKER_MAX_BYTES = 4096
 _ENROLLED = frozenset({200, 201})
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the cloud counts this device.
+
+    Attributes:
+        enrolled_at: By the cloud's clock; None where it did not say.
+    """
+
+    ring: int
+    enrolled_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,27 +74,32 @@ class Identity:
         if status not in _ENROLLED:
             raise UnavailableError(f"the enrolment was answered with {status}")
         try:
-            ring = _read_ring(reply)
+            _decode_place(reply)
         except MalformedError as error:
             raise UnavailableError(f"the enrolment's answer: {error}") from error
-        marker = {"device": self.device, "ring": ring}
-        durable.write_file(self._marker, encode_json(marker))
+        durable.write_file(self._marker, reply)
 
-    def ring(self, default: int) -> int:
-        """Return the ring that the cloud gave, or `default` where it gave none.
+    def place(self, ring: int) -> Place:
+        """Return where the cloud counts this device; in `ring` where it did not say.
 
-        The gate counts a device in that ring, so a setting must not move it.
+        The gate counts it there, so a setting must not move it.
         """
         try:
             with self._marker.open("rb") as file:
-                return _read_ring(file.read(_MARKER_MAX_BYTES + 1))
+                return _decode_place(file.read(_MARKER_MAX_BYTES + 1))
         except (OSError, MalformedError):
-            return default
+            return Place(ring)
 
 
-def _read_ring(body: bytes) -> int:
+def _decode_place(body: bytes) -> Place:
     value = decode_json(body, what="enrolment", limit_bytes=_MARKER_MAX_BYTES)
-    return Fields(value, "the enrolment").integer("ring", high=RING_MAX)
+    fields = Fields(value, "the enrolment")
+    ring = fields.integer("ring", high=RING_MAX)
+    try:
+        at = datetime.fromisoformat(fields.text("enrolled_at")).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise MalformedError("an enrolment's instant must be ISO 8601") from error
+    return Place(ring, at)
 
 
 def load_identity(state_dir: Path, device: str) -> Identity:

@@ -57,7 +57,7 @@ def main(settings: AgentSettings) -> int:
             settings.state_dir / "spool", device=settings.device, sign=identity.sign
         )
         # Notices come to the ring in which the cloud counts this device.
-        settings = replace(settings, ring=identity.ring(settings.ring))
+        settings = replace(settings, ring=identity.place(settings.ring).ring)
         agent = build_agent(settings, identity, spool)
         notices = Notices(settings, agent.woken.set)
         notices.start()

@@ -60,6 +60,9 @@ class Notices:
         """
         if self._client is not None:
             self._client.disconnect()
+            # paho closes what its thread left open when the client is dropped:
+            # that is at once, unless the client and what it calls hold each other.
+            self._client.on_connect = self._client.on_message = None
 
     def _subscribe(
         self,

@@ -10,6 +10,7 @@ release goes first, and the next report says how many went.
 """
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -63,8 +64,10 @@ class Spool:
         device: str,
         sign: Callable[[bytes], bytes],
         spooled_max: int = SPOOLED_MAX,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         """Open the spool in `folder`; reports are signed as they are added."""
+        self._clock = clock
         self._folder = folder
         self._device = device
         self._sign = sign
@@ -142,7 +145,9 @@ class Spool:
     def _read_next(self) -> tuple[int, int]:
         """Return the next number, and how many reports went unsaid.
 
-        Where the file is lost, the numbers that still wait are a lower bound.
+        Where the file is lost, or the whole state with it, the seconds since 1970
+        are above every number used: no device makes a report a second for long.
+        The cloud would refuse a number that came before with other contents.
         """
         newest = max((int(p.name.split(".")[0]) for p in self.waiting()), default=0)
         try:
@@ -152,7 +157,7 @@ class Spool:
             fields = Fields(document, "the spool's count")
             return max(fields.integer("next"), newest + 1), fields.integer("dropped")
         except (OSError, MalformedError):
-            return newest + 1, 0
+            return max(newest + 1, int(self._clock())), 0
 
     def _write_next(self, sequence: int, dropped: int) -> None:
         body = encode_json({"next": sequence, "dropped": dropped})

@@ -26,7 +26,7 @@ from functions.errors import (
     UpstreamError,
     UpstreamUnavailableError,
 )
-from functions.settings import CallerSettings
+from functions.setting_values import CallerSettings
 from packhorse.errors import MalformedError
 from packhorse.strict_json import decode_json
 

@@ -17,7 +17,7 @@ from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from functions.errors import UpstreamUnavailableError
-from functions.settings import BrokerSettings
+from functions.setting_values import BrokerSettings
 
 CONNECT_TIMEOUT_S = 5.0
 PUBLISH_TIMEOUT_S = 10.0

@@ -22,7 +22,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from functions.adapters.calls import upstream
 from functions.adapters.vertex_operations import NAME as _NAME
 from functions.adapters.vertex_operations import TIMEOUT_S, failure_of, is_busy
-from functions.settings import ServingSettings
+from functions.setting_values import ServingSettings
 from packhorse.assignment import BundleRef
 from packhorse.errors import MalformedError
 from packhorse.names import Release, parse_release

@@ -16,7 +16,7 @@ from google.auth.transport.requests import AuthorizedSession
 
 from functions.adapters.calls import refusal, upstream
 from functions.errors import UpstreamUnavailableError
-from functions.settings import WorkflowSettings
+from functions.setting_values import WorkflowSettings
 from packhorse.names import Release
 
 _NAME = "Workflows"

@@ -6,7 +6,7 @@ model repository whose tag is a version number announces a release. The rest is
 refused with a reason that a person can act on, or ignored where it is the
 registry's daily business.
 
-Source: reference/gcp.md, 1.1; Artifact Registry, "Configure notifications"
+Source: Artifact Registry, "Configure Pub/Sub notifications"
 """
 
 import hashlib

@@ -49,6 +49,8 @@ class RolloutRecord:
         ring: The last ring that opened.
         shares: Ring to the share of it that is admitted, in 0..10000.
         opened_at: When the last ring opened; its soak counts from here.
+        enrolled_before: When the first ring opened, while it alone is open: who
+            enrols later was not counted, and is not admitted.
         traffic_percent: The candidate's share of the serving endpoint.
         withdrawn: Releases that never come back.
         reason: Why it halted or was withdrawn, for people.
@@ -69,6 +71,7 @@ class RolloutRecord:
     withdrawn: tuple[Release, ...] = ()
     reason: str = ""
     published_sequence: int = field(default=0)
+    enrolled_before: datetime | None = None
 
     def __post_init__(self) -> None:
         """Refuse a record that no change can have made."""
@@ -158,6 +161,7 @@ def open_first(
         ring=ring,
         shares={ring: share},
         opened_at=at,
+        enrolled_before=at,
     )
 
 
@@ -172,6 +176,7 @@ def open_wider(
         ring=max(shares),
         shares=shares,
         opened_at=at,
+        enrolled_before=None,
         traffic_percent=traffic_percent,
     )
 
@@ -293,6 +298,7 @@ def document_from(record: RolloutRecord) -> RolloutDocument:
         candidate=record.candidate,
         rollout_id=record.rollout_id if is_running else "",
         shares=dict(record.shares),
+        enrolled_before=record.enrolled_before if is_running else None,
         withdrawn=record.withdrawn,
         is_held=record.state is RolloutState.HALTED,
     )

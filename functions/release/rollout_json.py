@@ -30,6 +30,9 @@ def encode_record(record: RolloutRecord) -> dict[str, object]:
         "ring": record.ring,
         "shares": {str(ring): share for ring, share in record.shares.items()},
         "opened_at": record.opened_at.isoformat(),
+        "enrolled_before": (
+            record.enrolled_before.isoformat() if record.enrolled_before else None
+        ),
         "traffic_percent": record.traffic_percent,
         "withdrawn": [str(release) for release in record.withdrawn],
         "reason": record.reason,
@@ -41,6 +44,7 @@ def decode_record(value: object) -> RolloutRecord:
     """Read a record from a JSON object."""
     fields = Fields(value, "a rollout record")
     shares = Fields(by_ring := fields.mapping("shares"), "the shares")
+    before = fields.optional("enrolled_before")
     return RolloutRecord(
         model=fields.text("model"),
         sequence=fields.integer("sequence"),
@@ -52,6 +56,9 @@ def decode_record(value: object) -> RolloutRecord:
         ring=fields.integer("ring"),
         shares={int(ring): shares.integer(ring) for ring in by_ring},
         opened_at=datetime.fromisoformat(fields.text("opened_at")),
+        enrolled_before=(
+            None if before is None else datetime.fromisoformat(str(before))
+        ),
         traffic_percent=fields.integer("traffic_percent"),
         withdrawn=tuple(
             parse_release(str(name))

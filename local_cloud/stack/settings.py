@@ -119,10 +119,12 @@ class Plan:
 
 
 def google_environment(plan: Plan, account: str) -> dict[str, str]:
-    """Return what leads Google's libraries to loopback, as the service account."""
+    """Return what leads Google's libraries to loopback, as the service account.
+
+    The project is not among it: the metadata server tells, as on Cloud Run.
+    """
     identity = f"127.0.0.1:{plan.port(f'identity of {account}')}"
     return {
-        "GOOGLE_CLOUD_PROJECT": PROJECT,
         "PUBSUB_EMULATOR_HOST": f"127.0.0.1:{plan.port('pubsub')}",
         "STORAGE_EMULATOR_HOST": plan.url("storage"),
         "GCE_METADATA_HOST": identity,

@@ -3,6 +3,7 @@
 import importlib
 import io
 import sys
+import traceback
 
 import click
 
@@ -64,10 +65,13 @@ class Packhorse(click.Group):
         """Run a command; what goes wrong in it becomes a sentence."""
         from packhorse.cli.failure import plain_failures  # noqa: PLC0415 - not for help
 
-        if ctx.params["debug"]:
-            return super().invoke(ctx)
         with plain_failures():
-            return super().invoke(ctx)
+            try:
+                return super().invoke(ctx)
+            except Exception:
+                if ctx.params["debug"]:
+                    traceback.print_exc()
+                raise
 
     def main(self, *args: object, **extra: object) -> object:  # type: ignore[override]  # click's own is overloaded
         """Run as a program; also a help text may meet a full disk."""

@@ -87,14 +87,14 @@ def read_model(path: Path) -> ModelFacts:
 
 
 def _read(path: Path) -> bytes:
-    with path.open("rb") as stream:
-        body = stream.read(MODEL_MAX_BYTES + 1)
-    if len(body) > MODEL_MAX_BYTES:
+    length_bytes = path.stat().st_size
+    if length_bytes > MODEL_MAX_BYTES:
         raise LimitExceededError(
             f"{path} may have {MODEL_MAX_BYTES:,} bytes, as much as one protobuf can "
-            "hold, and has more; save the weights as external data"
+            f"hold, and has {length_bytes:,}; save the weights as external data"
         )
-    return body
+    with path.open("rb") as stream:
+        return stream.read(MODEL_MAX_BYTES)
 
 
 def _is_model(model: ModelProto) -> bool:

@@ -65,6 +65,10 @@ class Operate:
         self._token_since = 0.0
         self._session = requests.Session()
 
+    def close(self) -> None:
+        """Close the connection."""
+        self._session.close()
+
     def get(self, path: str, *, patience_s: float = 0.0) -> Document:
         """Read a resource; while `operate` is away, ask again for so long."""
         until = time.monotonic() + patience_s
@@ -145,7 +149,11 @@ def operate_options(*, required: bool = True) -> Decorator:
     """Give a command the argument `operate`, None where no URL is given."""
 
     def build(operate_url: str | None, token_command: str) -> Operate | None:
-        return Operate(operate_url, token_command) if operate_url else None
+        if not operate_url:
+            return None
+        operate = Operate(operate_url, token_command)
+        click.get_current_context().call_on_close(operate.close)
+        return operate
 
     url = click.option(
         "--operate-url",

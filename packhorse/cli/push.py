@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -203,8 +204,9 @@ def push(
     """
     with output.working(f"checking {files.model.name}"):
         prepared = prepare_push(card, files)
-    repository = ModelRepository(destination.address, token=destination.token)
-    pushed = push_files(repository, prepared, destination.version)
+    address, token = destination.address, destination.token
+    with closing(ModelRepository(address, token=token)) as repository:
+        pushed = push_files(repository, prepared, destination.version)
     if watcher is None:
         output.show(pushed.document(), pushed.sentence(), as_json=as_json)
         return

@@ -48,6 +48,10 @@ class ModelRepository:
         self._client = RegistryClient(address, token=token)
         self._prefix = f"/v2/{address.path}"
 
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.close()
+
     def versions(self, model: str) -> list[int]:
         """Return the version numbers that `model` has, in ascending order."""
         path = f"{self._prefix}/{model}/tags/list"

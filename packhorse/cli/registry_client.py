@@ -115,10 +115,15 @@ class RegistryClient:
         session.request = functools.partial(session.request, timeout=TIMEOUTS_S)
         # A line in ~/.netrc would take the place of the token.
         session.auth = lambda request: request
+        session.hooks["response"].append(_drop_challenge)
         if token:
             self._oras.auth.set_basic_auth(_USER, token)
         else:
             self._load_login()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._oras.session.close()
 
     def ask(
         self,
@@ -180,7 +185,7 @@ class RegistryClient:
             reply: requests.Response = request(
                 self._oras, url, method, headers=sent, data=data, stream=True
             )
-        except requests.RequestException:
+        except requests.ConnectionError:
             raise
         except _ORAS_AT_A_LOSS as error:
             raise self._no_entry("asks for a credential") from error
@@ -209,6 +214,12 @@ class RegistryClient:
             f"{self.name} does not let us in (it {how}); give an access token that "
             "may write there with --registry-token, or `docker login` first"
         )
+
+
+def _drop_challenge(reply: requests.Response, **_: object) -> None:
+    """Close what oras reads the head of only."""
+    if reply.status_code in _NO_ENTRY:
+        reply.close()
 
 
 def _next_page(reply: requests.Response) -> str:

@@ -200,8 +200,9 @@ def _verdict(document: Row, history: Sequence[Row]) -> str:
 def _verdict_of(change: Row) -> str:
     """Say what a change made of the release; nothing where it is only a step."""
     what = _word(change, "what")
-    found = (words for start, words in _VERDICTS.items() if what.startswith(start))
-    return next(found, "")
+    # A gateway's own word, `refused on gateway-1`, is no verdict on the release.
+    verdict = what.partition(" (")[0]
+    return _VERDICTS.get(verdict, "")
 
 
 def _standing(document: Row) -> dict[str, str]:

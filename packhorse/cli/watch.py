@@ -15,8 +15,9 @@ POLL_S = 0.5
 TIMEOUT_S = 3600.0
 """A rollout may take days; who watches longer asks again."""
 _ARRIVED = "rollout finished"
-_ENDS = (_ARRIVED, "rollout withdrawn", "rollout halted", "refused")
-_VERDICTS = ("rollout ", "refused")
+_ENDS = (_ARRIVED, "rollout withdrawn", "rollout halted")
+_REFUSED = "refused"
+"""The release itself; a gateway's own word is `refused on gateway-1`."""
 _NOT_FOUND = 404
 
 
@@ -96,9 +97,17 @@ def _unseen(history: Sequence[Document], seen: Counter[str]) -> Iterator[Documen
 
 def _end(history: Sequence[Document]) -> Document | None:
     """Return what ended the journey; what a gateway says later changes nothing."""
-    verdicts = [c for c in history if _word(c, "what").startswith(_VERDICTS)]
-    is_over = verdicts and _word(verdicts[-1], "what").startswith(_ENDS)
+    verdicts = [c for c in history if _is_verdict(_word(c, "what"))]
+    is_over = verdicts and _is_end(_word(verdicts[-1], "what"))
     return verdicts[-1] if is_over else None
+
+
+def _is_verdict(what: str) -> bool:
+    return what.startswith("rollout ") or what == _REFUSED
+
+
+def _is_end(what: str) -> bool:
+    return what.startswith(_ENDS) or what == _REFUSED
 
 
 def _history(operate: Operate, release: Release) -> list[Document]:

@@ -17,7 +17,7 @@ BODY_TIMEOUT_S = 60.0
 LATER = frozenset({429, 502, 503, 504})
 """Who answers so asks us to come back."""
 
-PAUSES_S = (0.5, 1.5)
+PAUSES_S = (0.25, 0.75)
 """Two more attempts: a server that restarts is given the time, a wrong address not."""
 
 _CHUNK_BYTES = 65_536

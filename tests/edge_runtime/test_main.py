@@ -10,11 +10,12 @@ import pytest
 from tests.edge_runtime.gateways import ROOT, install_tiny
 
 
-def run(*arguments, **environ):
+def run(*arguments, stdout=subprocess.PIPE, **environ):
     return subprocess.run(
         [sys.executable, "-m", "edge_runtime", *arguments],
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **environ},
-        capture_output=True,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
         text=True,
         check=False,
         timeout=60,
@@ -47,7 +48,44 @@ def test_status_says_what_serves(start_gateway, state_dir):
 
 
 @pytest.mark.parametrize("command", ["serve", "status", "agent"])
+def test_help_of_a_command_lists_its_settings_and_examples(command):
+    done = run(command, "--help")
+    assert done.returncode == 0
+    assert "PACKHORSE_STATE_DIR" in done.stdout
+    assert f"edge-runtime {command}" in done.stdout.partition("example")[2]
+
+
+@pytest.mark.parametrize("command", ["serve", "status"])
 def test_a_missing_setting_is_a_sentence_and_no_traceback(command):
     done = run(command)
     assert done.returncode == 1
-    assert done.stderr == "edge-runtime: the setting PACKHORSE_STATE_DIR is missing\n"
+    assert done.stderr == (
+        "edge-runtime: the setting PACKHORSE_STATE_DIR is missing; "
+        f"`edge-runtime {command} --help` lists all\n"
+    )
+
+
+def test_all_missing_settings_are_named_at_once():
+    done = run("agent", PACKHORSE_STATE_DIR="/nowhere", PACKHORSE_RING="0")
+    assert done.returncode == 1
+    assert "the settings PACKHORSE_DEVICE, PACKHORSE_MODEL, " in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", ["serve", "status"])
+def test_a_state_directory_that_cannot_be_is_a_sentence(command):
+    done = run(command, PACKHORSE_STATE_DIR="/dev/null")
+    assert done.returncode == 1
+    assert done.stderr.startswith("edge-runtime: ")
+    assert "/dev/null" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_full_disk_is_a_sentence(state_dir):
+    state_dir.mkdir(exist_ok=True)
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        done = run("status", stdout=full, PACKHORSE_STATE_DIR=str(state_dir))
+    assert (done.returncode, done.stderr) == (
+        1,
+        "edge-runtime: No space left on device\n",
+    )

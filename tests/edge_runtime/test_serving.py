@@ -167,7 +167,7 @@ def test_without_a_release_a_gateway_is_live_and_says_why_it_is_not_ready(empty)
     assert (status, json.loads(body)["error"]) == (503, "no release is installed yet")
     assert empty.infer(ROWS) == (503, {"error": "no release is installed yet"})
     assert empty.get("/")[0] == 200
-    assert b"No release installed" in empty.get("/")[2]
+    assert b"No release" in empty.get("/")[2]
 
 
 def test_the_first_release_is_switched_to_while_it_serves_nothing(empty):

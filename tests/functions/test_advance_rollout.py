@@ -301,3 +301,43 @@ def test_what_nobody_goes_back_to_is_undeployed(two_rings):
         assert time.monotonic() < deadline, two_rings.deployed()
         time.sleep(0.05)
     assert two_rings.traffic() == {"magika@3": 100}
+
+
+def test_a_release_that_cannot_be_deployed_for_callers_is_halted_until_a_person_looks(
+    two_rings,
+):
+    two_rings.offer(Release("magika", 7))
+    two_rings.tick_until(RolloutState.OPEN)
+    two_rings.report("gateway-1", DeviceState.SERVING)
+
+    halted = two_rings.tick_until(RolloutState.HALTED)
+    again = rollout.resume(halted, at=NOW)
+    two_rings.ledger.save_rollout(again, expected_sequence=halted.sequence)
+
+    assert "deploy_serving was tried 2 times" in halted.reason
+    assert "tried 3 times" in two_rings.tick_until(RolloutState.HALTED).reason
+
+
+def test_devices_that_enrol_during_the_first_step_are_not_hurt_by_it(fleet):
+    fleet.enrol("gateway-1", 0)
+    fleet.offer(ONE)
+    fleet.tick_until(RolloutState.OPEN, 0)
+    enrolled_at = datetime.now(UTC)
+    for number in range(2, 12):
+        fleet.ledger.record_device(f"gateway-{number}", ring=0, at=enrolled_at)
+
+    fleet.tick()
+    admitted = [
+        number
+        for number in range(1, 12)
+        if assigned_offer(
+            fleet.document,
+            device=f"gateway-{number}",
+            ring=0,
+            enrolled_at=NOW if number == 1 else enrolled_at,
+        )
+    ]
+    assert admitted == [1]
+
+    fleet.report("gateway-1", DeviceState.REFUSED, "NaN")
+    assert "1 of 1 devices" in fleet.tick_until(RolloutState.WITHDRAWN).reason

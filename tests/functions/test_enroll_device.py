@@ -39,7 +39,10 @@ def test_a_key_with_its_token_is_registered(client, invite, topics):
 
     reply = client.post("/", data=Gateway().enrolment(TOKEN))
 
-    assert (reply.status_code, reply.json) == (201, {"device": "gateway-1", "ring": 1})
+    assert reply.status_code == 201
+    enrolled_at = datetime.fromisoformat(reply.json.pop("enrolled_at"))
+    assert abs(datetime.now(UTC) - enrolled_at) < timedelta(minutes=1)
+    assert (reply.json["device"], reply.json["ring"]) == ("gateway-1", 1)
     (event,) = topics.read_json("reports")
     assert (event["enrolled"]["device"], event["enrolled"]["ring"]) == ("gateway-1", 1)
 

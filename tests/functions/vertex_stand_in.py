@@ -53,12 +53,12 @@ class VertexStandIn:
             "env": [{"name": "PACKHORSE_RELEASE", "value": str(release)}],
         }
         name = f"{PARENT}/models/{release.model}"
-        is_there = release.version > 1
-        parent = {"parentModel": name} if is_there else {"modelId": release.model}
+        before = len(self._versions(name))
+        parent = {"parentModel": name} if before else {"modelId": release.model}
         model = {"displayName": release.model, "containerSpec": container}
         self._post(f"{PARENT}/models:upload", {"model": model, **parent})
         deadline = time.monotonic() + 20
-        while len(versions := self._versions(name)) < release.version:
+        while len(versions := self._versions(name)) <= before:
             assert time.monotonic() < deadline
             time.sleep(0.02)
         return max(int(version["versionId"]) for version in versions)

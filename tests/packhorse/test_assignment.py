@@ -1,6 +1,7 @@
 """Who runs what: shares are right, stable, and only ever admit more."""
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -134,3 +135,21 @@ def test_a_variant_in_the_document_has_a_proper_name():
 def test_a_bundle_has_a_length_and_a_hash(length_bytes, sha256):
     with pytest.raises(MalformedError):
         BundleRef("bundles/magika/1/fp32.tar", length_bytes, sha256)
+
+
+def test_a_device_that_enrols_while_the_first_ring_is_open_is_not_admitted():
+    opened_at = datetime(2026, 11, 22, 12, 0, 0, 1, tzinfo=UTC)
+    opened = decode_rollout(encode_rollout(document(enrolled_before=opened_at)))
+
+    def assigned(enrolled_at):
+        return assigned_offer(opened, device="gw", ring=0, enrolled_at=enrolled_at)
+
+    assert assigned(opened_at - timedelta(microseconds=1)) == opened.candidate
+    assert assigned(opened_at) == opened.stable
+    assert assigned(None) == opened.candidate
+
+
+@pytest.mark.parametrize("at", ["soon", "", 5, "9999-12-31T23:59:59-23:59"])
+def test_an_instant_that_is_none_is_refused(at):
+    with pytest.raises(MalformedError, match="an instant must be"):
+        decode_rollout(changed(enrolled_before=at))

@@ -29,7 +29,12 @@ ONCE = (
 )
 """What happens exactly once in a release's life, however often it is tried."""
 
-CHILDREN = "a child of "
+CHILD_WAIT_S = 15.0
+CHILD_AGE_S = 0.3
+"""How old a child may be that lives for moments only."""
+
+TRIES = ('"is_probe":true', '"is_probe":false')
+SHORT_LIVED = ("onnx_child", *TRIES)
 CLOUD_ANSWERS = {"predict", "vertex"}
 """Who answers for the cloud; while one is down, nobody does."""
 
@@ -39,6 +44,7 @@ class Kill:
     """One process, by name, that dies at a moment of a release's life.
 
     Attributes:
+        victim: Its name; or `OWNER/WORD`, a child with that word in its command.
         at_s: After the push began.
         away_s: Until it is started again; 0 leaves that to who keeps it alive.
     """
@@ -54,13 +60,14 @@ class Kill:
     @property
     def owner(self):
         """Name the process that the stack keeps alive."""
-        return self.victim.removeprefix(CHILDREN)
+        return self.victim.partition("/")[0]
 
     def carry_out(self, stack):
         """Kill it; say what came of it."""
         process = stack.process(self.owner)
-        if self.victim != self.owner:
-            return _kill_a_child(process, random.Random(self.at_s))
+        if "/" in self.victim:
+            word = self.victim.partition("/")[2]
+            return _kill_a_child(process, word, random.Random(self.at_s))
         if not self.away_s:
             process.kill()
             return str(self)
@@ -70,22 +77,39 @@ class Kill:
         return str(self)
 
 
-def _kill_a_child(process, draw):
-    """Kill one of what a process started: a container, a worker, a try."""
-    with contextlib.suppress(psutil.Error):
-        children = psutil.Process(process.pid).children(recursive=True)
-        if children:
-            child = draw.choice(children)
-            words = " ".join(child.cmdline()[1:4])
-            child.kill()
-            return f"{process.name}'s child {words}"
+def _kill_a_child(process, word, draw):
+    """Kill one of what a process started and whose command line holds `word`.
+
+    Some have one for moments only; the kill waits for such a moment.
+    """
+    until = time.monotonic() + CHILD_WAIT_S
+    while time.monotonic() < until:
+        with contextlib.suppress(psutil.Error):
+            children = psutil.Process(process.pid).children(recursive=True)
+            found = [each for each in children if word in " ".join(each.cmdline())]
+            if found:
+                child = draw.choice(found)
+                words = " ".join(child.cmdline()[1:4])[:80]
+                time.sleep(draw.uniform(0.0, CHILD_AGE_S))
+                child.kill()
+                return f"{process.name}'s child: {words}"
+        time.sleep(0.002)
     return f"{process.name} had no child"
 
 
 def victims(stack):
-    """Name every process of the stack, and whose children die, too."""
-    parents = ["vertex", *stack.gateways]
-    return [*stack.process_names(), *(f"{CHILDREN}{parent}" for parent in parents)]
+    """Name every process of the stack, and the children that die without it."""
+    gateways = stack.gateways.values()
+    children = [
+        ("vertex", "edge"),
+        ("package_bundle", "onnx_child"),
+        *((gateway.server.name, "edge_runtime.worker") for gateway in gateways),
+        *((gateway.agent.name, word) for gateway in gateways for word in TRIES),
+    ]
+    return [
+        *stack.process_names(),
+        *(f"{parent}/{word}" for parent, word in children),
+    ]
 
 
 def plan_kills(names, draw, *, life_s):
@@ -93,7 +117,8 @@ def plan_kills(names, draw, *, life_s):
     kills = [
         Kill(
             name,
-            draw.uniform(0.0, life_s),
+            # Who waits for its victim's birth waits from the beginning.
+            draw.uniform(0.0, 0.01 if name.endswith(SHORT_LIVED) else life_s),
             draw.choice([0.0, 0.0, draw.uniform(*AWAY_S)]),
         )
         for name in names

@@ -2,16 +2,18 @@
 
 A kill is a SIGKILL to the process and to all that it started. Every process of
 the stack dies here, several in the life of each release, at moments that a seed
-decides. `make kills` gives each process releases of its own, and takes long.
+decides. `make kills` gives each process releases of its own, and takes long;
+KILLS_OF="vertex gw-0" names some, KILLS_SEED repeats what was drawn.
 """
 
 import os
 import random
 
 import pytest
+import requests
 
 from tests.path.conftest import make_stack
-from tests.path.fleet import Fleet
+from tests.path.fleet import Fleet, wait_until
 from tests.path.kills import endure, plan_kills, victims
 
 SEED = int(os.environ.get("KILLS_SEED") or random.SystemRandom().randrange(10**6))
@@ -39,9 +41,8 @@ def unkilled(tmp_path_factory):
 
 @pytest.fixture
 def life_s(unkilled):
-    """How long a release takes that nothing disturbs; how to begin the next."""
-    version = next_version(unkilled)
-    return endure(unkilled, version, [], SEED)
+    """How long a release may take: kills make its life longer."""
+    return 1.5 * endure(unkilled, next_version(unkilled), [], SEED)
 
 
 def next_version(fleet):
@@ -55,9 +56,7 @@ def test_a_release_arrives_whatever_is_killed_on_its_way(unkilled, life_s):
     draw.shuffle(names)
 
     for begin in range(0, len(names), PER_RELEASE):
-        kills = plan_kills(
-            names[begin : begin + PER_RELEASE], draw, life_s=1.5 * life_s
-        )
+        kills = plan_kills(names[begin : begin + PER_RELEASE], draw, life_s=life_s)
         endure(unkilled, next_version(unkilled), kills, SEED)
 
 
@@ -67,10 +66,44 @@ if os.environ.get("KILLS_LONG"):
     def test_a_release_arrives_whichever_moment_each_process_dies_at(unkilled, life_s):
         draw = random.Random(SEED)
         names = victims(unkilled.stack)
+        only = os.environ.get("KILLS_OF", "").split()
 
-        for name in names:
+        for name in only or names:
             for _ in range(MOMENTS):
-                alone = plan_kills([name], draw, life_s=1.5 * life_s)
+                alone = plan_kills([name], draw, life_s=life_s)
                 endure(unkilled, next_version(unkilled), alone, SEED)
-            two = plan_kills([name, draw.choice(names)], draw, life_s=1.5 * life_s)
+            two = plan_kills([name, draw.choice(names)], draw, life_s=life_s)
             endure(unkilled, next_version(unkilled), two, SEED)
+
+    @pytest.mark.timeout(600)
+    def test_a_release_whose_workflow_fails_gets_another(unkilled):
+        stack = unkilled.stack
+        version = next_version(unkilled)
+        stack.process("deploy_candidate").kill_for_good()
+        try:
+            assert unkilled.push(version).returncode == 0
+            wait_until(lambda: "published" in unkilled.history(version), "publishes")
+            cancel_workflow(stack)
+        finally:
+            stack.process("deploy_candidate").start()
+        assert unkilled.settled(version, 120) == "rollout finished"
+        unkilled.all_answer(version)
+
+
+def cancel_workflow(stack):
+    """Cancel the executions that run, as a person may, or a limit of Google's."""
+    plan = stack.plan
+    url = f"{plan.url('workflows')}/v1/{plan.parent}/workflows/release/executions"
+
+    def cancelled():
+        running = [
+            each["name"]
+            for each in requests.get(url, timeout=10).json()["executions"]
+            if each["state"] == "ACTIVE"
+        ]
+        for name in running:
+            cancel = f"{plan.url('workflows')}/v1/{name}:cancel"
+            requests.post(cancel, json={}, timeout=10)
+        return running
+
+    wait_until(cancelled, "an execution runs")

@@ -8,8 +8,10 @@ import hashlib
 import re
 
 import pytest
+import requests
 
 from local_cloud.demo.bad_models import always_nan
+from local_cloud.stack.settings import load_functions
 from tests.models import nan_when_negative, tiny_golden, tiny_model
 from tests.path.fleet import MODEL, wait_until
 
@@ -26,6 +28,18 @@ def upgraded(fleet):
         fleet.all_answer(2)
     fleet.answers = answers
     return fleet
+
+
+@pytest.mark.parametrize("name", load_functions())
+def test_every_function_runs_as_it_is_deployed_and_answers_strangers(fleet, name):
+    """The real framework, the root's `main.py`, only the settings that are listed."""
+    message = {"data": "e30=", "messageId": "1", "publishTime": "2026-01-01T00:00:00Z"}
+    event = {"message": message, "subscription": "projects/p/subscriptions/s"}
+
+    reply = requests.post(fleet.stack.plan.url(name), json=event, timeout=30)
+
+    assert 400 <= reply.status_code < 500, reply.text
+    assert reply.json()["error"]
 
 
 def test_an_upgrade_fails_no_request_and_gives_no_wrong_answer(upgraded):

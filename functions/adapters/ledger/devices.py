@@ -185,12 +185,17 @@ def _name(report: Report) -> str:
 
 
 def ring_counts(
-    connection: sa.Connection, rollout_id: str, *, ring: int, share: int
+    connection: sa.Connection,
+    rollout_id: str,
+    *,
+    ring: int,
+    share: int,
+    enrolled_before: datetime | None = None,
 ) -> RingCounts:
     """Count what the admitted devices of a ring reported in a rollout."""
     admitted = [
         device
-        for device in devices_in_ring(connection, ring)
+        for device in devices_in_ring(connection, ring, enrolled_before)
         if device_position(rollout_id, device) < share
     ]
     found = {row.device: row for row in _deployments(connection, rollout_id, ring)}
@@ -219,14 +224,16 @@ def _deployments(
     ).all()
 
 
-def devices_in_ring(connection: sa.Connection, ring: int) -> list[str]:
-    """Name the enrolled devices of a ring, in order."""
-    rows = connection.execute(
-        sa.select(DEVICES.c.device)
-        .where(DEVICES.c.ring == ring, DEVICES.c.enrolled_at.is_not(None))
-        .order_by(DEVICES.c.device)
+def devices_in_ring(
+    connection: sa.Connection, ring: int, enrolled_before: datetime | None = None
+) -> list[str]:
+    """Name the enrolled devices of a ring, in order; all, or those of before."""
+    chosen = sa.select(DEVICES.c.device).where(
+        DEVICES.c.ring == ring, DEVICES.c.enrolled_at.is_not(None)
     )
-    return list(rows.scalars())
+    if enrolled_before is not None:
+        chosen = chosen.where(DEVICES.c.enrolled_at < enrolled_before)
+    return list(connection.execute(chosen.order_by(DEVICES.c.device)).scalars())
 
 
 def rings(connection: sa.Connection) -> list[int]:

@@ -237,10 +237,23 @@ class Ledger:
             )
         return is_new
 
-    def ring_counts(self, rollout_id: str, *, ring: int, share: int) -> RingCounts:
-        """Count what the devices of a ring that `share` admits have reported."""
+    def ring_counts(
+        self,
+        rollout_id: str,
+        *,
+        ring: int,
+        share: int,
+        enrolled_before: datetime | None = None,
+    ) -> RingCounts:
+        """Count what the devices of a ring that a document admits have reported."""
         with self._database.read() as connection:
-            return devices.ring_counts(connection, rollout_id, ring=ring, share=share)
+            return devices.ring_counts(
+                connection,
+                rollout_id,
+                ring=ring,
+                share=share,
+                enrolled_before=enrolled_before,
+            )
 
     def devices_in_ring(self, ring: int) -> list[str]:
         """Name the enrolled devices of a ring, in order."""

@@ -76,7 +76,12 @@ def identity(state_dir):
 
 @pytest.fixture
 def spool(state_dir, identity):
-    return Spool(state_dir / "spool", device="gateway-1", sign=identity.sign)
+    return Spool(
+        state_dir / "spool",
+        device="gateway-1",
+        sign=identity.sign,
+        clock=lambda: 0,  # numbers begin at 1
+    )
 
 
 @pytest.fixture

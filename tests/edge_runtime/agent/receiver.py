@@ -29,7 +29,10 @@ class Receiver:
                     kept = owner.enrolments if is_enrolment else owner.bodies
                     kept.append(body)
                 self.send_response(status)
-                reply = b'{"device": "gateway-1", "ring": %d}' % owner.ring
+                reply = b'{"device": "gateway-1", "ring": %d, "enrolled_at": "%b"}' % (
+                    owner.ring,
+                    b"2026-01-02T03:04:05+00:00",
+                )
                 self.send_header("Content-Length", str(len(reply)))
                 self.end_headers()
                 self.wfile.write(reply)

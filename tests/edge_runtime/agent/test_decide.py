@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from edge_runtime.agent.decide import Gateway, decide
+from edge_runtime.agent.decide import NO_RING, Gateway, decide
 from edge_runtime.agent.machine import Event
 from edge_runtime.agent.memory import Memory, Refusal
 from packhorse.assignment import BundleRef, Offer, RolloutDocument, bundle_target
@@ -99,3 +99,15 @@ def test_a_release_without_a_variant_for_this_gateway_is_left_alone():
 def test_a_document_that_offers_nothing_leaves_everything_as_it_is():
     document = RolloutDocument("magika", 2, withdrawn=(release(1),))
     assert decide(document, GATEWAY, Memory()) is None
+
+
+def test_a_held_gateway_leaves_what_was_withdrawn_for_the_stable_release():
+    document = replace(OPEN, withdrawn=(release(3),), is_held=True)
+    wish = decide(document, replace(GATEWAY, active=release(3)), Memory())
+    assert wish is not None
+    assert wish.release == release(1)
+
+
+def test_a_gateway_in_no_ring_is_admitted_to_the_stable_release_only():
+    document = replace(OPEN, shares=dict.fromkeys(range(100), 10_000))
+    assert decide(document, replace(GATEWAY, ring=NO_RING), Memory()) is None

@@ -2,10 +2,11 @@
 
 import json
 import stat
+from datetime import UTC, datetime
 
 import pytest
 
-from edge_runtime.agent.enroll import load_identity
+from edge_runtime.agent.enroll import Place, load_identity
 from edge_runtime.agent.errors import UnavailableError
 from edge_runtime.agent.web import Web
 from packhorse.device_key import verify_envelope
@@ -43,3 +44,22 @@ def test_an_enrolment_that_was_not_taken_is_tried_again_with_the_same_key(
 
     identity.enroll(Web(), receiver.url, "one-time")
     assert identity.is_enrolled
+
+
+def test_the_ring_is_the_one_that_the_cloud_gave(identity, receiver):
+    assert identity.place(0) == Place(0)
+    receiver.ring = 7
+
+    identity.enroll(Web(), receiver.url + "/enroll", "one-time")
+
+    at = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    assert identity.place(0) == Place(7, at)
+
+
+def test_an_answer_without_a_ring_enrols_nobody(identity, receiver):
+    receiver.ring = 100
+
+    with pytest.raises(UnavailableError, match="ring"):
+        identity.enroll(Web(), receiver.url + "/enroll", "one-time")
+
+    assert not identity.is_enrolled

@@ -85,3 +85,15 @@ def test_lists_stay_bounded():
 def test_a_release_can_lose_its_proof():
     memory = replace(FULL).without_proof(release(2))
     assert memory.proven == (release(1),)
+
+
+def test_refusals_with_long_foreign_reasons_are_all_remembered(tmp_path):
+    memory = Memory(complaint="\U0001f4a3" * 500)
+    for version in range(1, REFUSED_MAX + 1):
+        refusal = Refusal(release(version), "r" * 100, "\U0001f4a3" * 500)
+        memory = memory.with_refusal(refusal)
+    file = MemoryFile(tmp_path / "agent" / "memory.json")
+
+    file.save(memory)
+
+    assert file.load() == memory

@@ -1,6 +1,8 @@
 """A notice wakes the agent up; without a broker nothing is worse."""
 
+import gc
 import threading
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -71,6 +73,21 @@ def test_a_broker_that_is_not_there_hurts_nobody(settings):
     notices = Notices(replace(settings, mqtt=dead), lambda: None)
     notices.start()
     notices.stop()
+
+
+def test_what_was_stopped_is_let_go_without_the_collector(settings):
+    """In a circle, paho's sockets are dropped before the client that closes them."""
+    dead = MqttSettings("mqtt://127.0.0.1:1", "5", None, None, None)
+    notices = Notices(replace(settings, mqtt=dead), lambda: None)
+    notices.start()
+    seen = weakref.ref(notices)
+    notices.stop()
+    gc.disable()
+    try:
+        del notices
+        wait_until(lambda: seen() is None, "it is gone")
+    finally:
+        gc.enable()
 
 
 def test_without_a_broker_there_is_nothing_to_start(settings):

@@ -124,6 +124,49 @@ def test_a_document_signed_anew_with_an_older_sequence_is_refused(
     assert trust.accepted("magika") == document
 
 
+def test_a_document_that_brings_a_withdrawn_release_back_is_refused(
+    trust, document, repository
+):
+    withdrawn = replace(document, sequence=4, stable=None, withdrawn=(release(1),))
+    repository.publish_rollout(withdrawn)
+    trust.refresh("magika")
+
+    repository.publish_rollout(replace(document, sequence=5))
+    with pytest.raises(UntrustedError, match="magika@1 was withdrawn for ever"):
+        trust.refresh("magika")
+    repository.publish_rollout(replace(withdrawn, sequence=6, withdrawn=()))
+    with pytest.raises(UntrustedError, match="magika@1 was withdrawn for ever"):
+        trust.refresh("magika")
+
+    assert trust.accepted("magika") == withdrawn
+
+
+def test_a_thief_of_the_rollout_key_binds_nobody_once_the_key_is_replaced(
+    trust, document, repository
+):
+    trust.refresh("magika")
+    far = replace(document, sequence=2**53 - 1, stable=None, withdrawn=(release(1),))
+    repository.publish_rollout(far)
+    assert trust.refresh("magika").document == far
+
+    repository.rotate_delegated("rollouts")
+    mended = replace(document, sequence=4)
+    repository.publish_rollout(mended)
+
+    assert trust.refresh("magika").document == mended
+    repository.publish_rollout(replace(document, sequence=3))
+    with pytest.raises(UntrustedError, match="sequence 4 was accepted, 3 came"):
+        trust.refresh("magika")
+
+
+def test_metadata_that_nests_deeply_is_refused(trust, document, repository):
+    path = repository.folder / "metadata" / "timestamp.json"
+    path.write_bytes(b"[" * 8_000)
+
+    with pytest.raises(UntrustedError, match="not to be trusted"):
+        trust.refresh("magika")
+
+
 def test_an_expired_timestamp_is_refused(trust, document, repository):
     repository.refresh_timestamp(expires=datetime.now(UTC) - timedelta(hours=1))
 

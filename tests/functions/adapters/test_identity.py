@@ -17,7 +17,7 @@ from functions.errors import (
     UpstreamRefusedError,
     UpstreamUnavailableError,
 )
-from functions.settings import CallerSettings
+from functions.setting_values import CallerSettings
 
 AUDIENCE = "https://function.example"
 ISSUER = "https://issuer.example"

@@ -13,7 +13,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from functions.adapters import mqtt
 from functions.adapters.mqtt import Broker, notice_topic
 from functions.errors import UpstreamUnavailableError
-from functions.settings import BrokerSettings
+from functions.setting_values import BrokerSettings
 from tests.functions.conftest import free_port
 from tests.mosquitto import CLOUD, running_mosquitto
 

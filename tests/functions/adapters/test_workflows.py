@@ -4,7 +4,7 @@ import pytest
 
 from functions.adapters.workflows import ReleaseWorkflow
 from functions.errors import UpstreamRefusedError, UpstreamUnavailableError
-from functions.settings import WorkflowSettings
+from functions.setting_values import WorkflowSettings
 from packhorse.names import Release
 from tests.functions.adapters.test_raw_predict import answering
 

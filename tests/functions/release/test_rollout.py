@@ -275,3 +275,16 @@ def _offer(version):
     release = Release("magika", version)
     bundle = BundleRef(bundle_target(release, "fp32"), 10, f"{version:064x}")
     return Offer(release, {"fp32": bundle})
+
+
+def test_only_the_first_ring_asks_since_when_a_device_is_enrolled(opened, later):
+    halted = rollout.halt(opened, reason="a hunch")
+    resumed = rollout.resume(halted, at=later(60))
+    wider = rollout.open_wider(resumed, rings=[1], traffic_percent=5, at=later(90))
+
+    asked = [
+        rollout.document_from(record).enrolled_before
+        for record in (opened, resumed, wider, rollout.finish(wider))
+    ]
+
+    assert asked == [opened.opened_at, opened.opened_at, None, None]
