@@ -28,6 +28,8 @@ class LoadByFile(LoadFileScheduling):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
+    # The order is ours: most tests is not longest.
+    config.option.loadscopereorder = False
     return LoadByFile(config, log)
 
 

@@ -19,8 +19,19 @@ def test_a_release_reads_back_as_it_is_written():
 
 @pytest.mark.parametrize(
     "text",
-    ["magika", "magika@0", "magika@07", "magika@-1", "Magika@1", "a@1\n", "@1", "a@1e3"]
-    + ["a@1234567890", "../a@1", "a" * 64 + "@1"],
+    [
+        "magika",
+        "magika@0",
+        "magika@07",
+        "magika@-1",
+        "Magika@1",
+        "a@1\n",
+        "@1",
+        "a@1e3",
+        "a@1234567890",
+        "../a@1",
+        "a" * 64 + "@1",
+    ],
 )
 def test_what_is_no_release_is_refused(text):
     with pytest.raises(MalformedError, match="magika@7"):

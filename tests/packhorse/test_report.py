@@ -5,6 +5,8 @@ import json
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -149,17 +151,18 @@ def test_what_is_no_public_key_is_refused(pem):
         check_public_pem(pem)
 
 
-def test_keys_of_other_kinds_are_refused():
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+def test_a_public_key_is_returned_as_it_is():
+    assert check_public_pem(public_pem(KEY)) == public_pem(KEY)
 
+
+def test_keys_of_other_kinds_are_refused():
     spki = serialization.PublicFormat.SubjectPublicKeyInfo
     for key in (
         ed25519.Ed25519PrivateKey.generate(),
         ec.generate_private_key(ec.SECP384R1()),
     ):
         pem = key.public_key().public_bytes(serialization.Encoding.PEM, spki)
-        with pytest.raises(MalformedError, match="P-256|curve"):
+        with pytest.raises(MalformedError, match=r"P-256|curve"):
             check_public_pem(pem.decode())
     raw = ed25519.Ed25519PrivateKey.generate().private_bytes(
         serialization.Encoding.PEM,

@@ -65,6 +65,14 @@ def test_an_envelope_is_no_news_of_an_enrolment():
     assert enrolment.decode_enrolled(b'{"device":"a","payload":""}') is None
 
 
+def test_a_device_asks_with_its_token_and_its_key():
+    payload = encode_json({"token": TOKEN, "public_key": "pem"})
+
+    request = enrolment.decode_request(payload)
+
+    assert (request.token, request.public_key) == (TOKEN, "pem")
+
+
 @pytest.mark.parametrize(
     "payload",
     [

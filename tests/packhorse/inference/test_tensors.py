@@ -63,17 +63,33 @@ def test_an_element_of_another_kind_is_refused_with_what_came(datatype, value, w
     assert "'x'" in str(caught.value)
 
 
+def test_lists_in_lists_for_one_axis_are_refused():
+    with pytest.raises(TensorError, match="the nested lists"):
+        decode_array(spec("FP32", (-1,)), (2,), [[1.0, 2.0]])
+
+
+def test_arrays_of_text_are_bytes_in_the_protocols_words():
+    assert datatype_of(np.array(["a"])) == "BYTES"
+    assert datatype_of(np.array([b"a"])) == "BYTES"
+
+
+def test_a_list_among_the_elements_is_named():
+    with pytest.raises(TensorError, match="element 1 is a list"):
+        decode_array(spec("FP32", (-1,)), (2,), [1.0, [2.0]])
+
+
 @pytest.mark.parametrize(
     "data",
     [
         [1.0],
         [1.0, 2.0, 3.0],
         [[1.0, 2.0], [3.0]],
+        [[1.0], [2.0]],
         [[1.0, 2.0], 3.0],
         [[[1.0, 2.0]]],
         {},
     ],
-    ids=["too few", "too many", "ragged", "mixed", "too deep", "no list"],
+    ids=["too few", "too many", "ragged", "turned", "mixed", "too deep", "no list"],
 )
 def test_data_that_disagrees_with_the_shape_is_refused(data):
     with pytest.raises(TensorError):

@@ -11,7 +11,12 @@ from hypothesis.extra import numpy as np_st
 
 from packhorse.errors import MalformedError, TensorError
 from packhorse.inference.tensors import NUMPY_TYPES
-from packhorse.inference.v2 import decode_body, decode_request, encode_response
+from packhorse.inference.v2 import (
+    decode_body,
+    decode_request,
+    encode_response,
+    encode_specs,
+)
 from packhorse.manifest import TensorSpec
 from packhorse.names import Release
 
@@ -130,6 +135,20 @@ def test_text_and_turned_arrays_are_written_in_row_major_order():
     text, numbers = document["outputs"]
     assert (text["datatype"], text["data"]) == ("BYTES", ["a", "b", "c", "d"])
     assert numbers["data"] == [0, 3, 1, 4, 2, 5]
+
+
+def test_text_that_came_as_bytes_is_written_as_text():
+    words = np.array([b"a", b"\xff"], dtype=object)
+
+    (text,) = json.loads(encode_response(Release("m", 1), "", {"w": words}))["outputs"]
+
+    assert text["data"] == ["a", "\N{REPLACEMENT CHARACTER}"]
+
+
+def test_a_models_tensors_are_described_in_the_protocols_words():
+    described = encode_specs([INPUTS["x"]])
+
+    assert described == [{"name": "x", "datatype": "FP32", "shape": [-1, 2]}]
 
 
 def _is_small(document):
