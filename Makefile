@@ -11,6 +11,8 @@ PYTHON ?= python3
 UV := .venv/bin/uv
 RUN := .venv/bin/python
 export UV_PYTHON_DOWNLOADS := never
+# ONNX Runtime would tell its maker what runs here.
+export ORT_DISABLE_TELEMETRY := 1
 
 SHARED_SOURCES := $(shell find packhorse edge_runtime -name '*.py' -o -name '*.html' 2>/dev/null)
 MAGIKA := .cache/magika-0.6.1/.complete .cache/magika-1.0.1/.complete

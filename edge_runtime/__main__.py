@@ -21,6 +21,9 @@ from edge_runtime.settings import (
 
 def main() -> int:
     """Run the command that the arguments name; return the exit code."""
+    # A gateway tells nobody about itself but its own cloud: ONNX Runtime would
+    # tell its maker. It looks when it is imported; workers and tries inherit it.
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     try:
         arguments = build_parser().parse_args()
         return _run(arguments, os.environ)

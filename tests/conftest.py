@@ -14,6 +14,9 @@ from xdist.scheduler import LoadFileScheduling
 STACKS = ("tests/path/", "tests/local_cloud/demo/")
 """Each of these starts some thirty processes: one at a time is enough."""
 
+# ONNX Runtime's own threads, which the guard below does not see, obey this.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
 _skipped: list[str] = []
 
 

@@ -27,6 +27,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from local_cloud.ports import free_port
+
 CLOUD = "cloud"
 """The user that publishes notices."""
 
@@ -119,7 +121,7 @@ def running_mosquitto(folder: Path, *, acl: str = _ACL) -> Iterator[Mosquitto]:
         pytest.skip("mosquitto is missing: apt-get install mosquitto")
     folder = folder / "mosquitto"
     folder.mkdir()
-    broker = Mosquitto(_free_port(), folder, Authority.make())
+    broker = Mosquitto(free_port(), folder, Authority.make())
     config = _write_files(broker, acl)
     process = subprocess.Popen(
         [binary, "-c", str(config)],
@@ -195,10 +197,3 @@ def _write_key(path: Path, key: ec.EllipticCurvePrivateKey) -> Path:
     )
     path.chmod(0o600)
     return path
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -55,6 +55,9 @@ def main(argument: str) -> None:
     """Do the job and print what became of it."""
     job = decode_job(argument.encode())
     _limit(job)
+    # Whatever fails before the model is touched is no word on it: exit code 1.
+    import edge_runtime.model_session  # noqa: F401, PLC0415 - under limits
+
     try:
         answer = {"reason": "", "measures": _try(job)}
     except RefusedError as error:

@@ -170,13 +170,6 @@ class StartError(Exception):
         super().__init__(f"{name} did not start; the end of {log}:\n{tail}")
 
 
-def free_port() -> int:
-    """Return a port of the loopback address that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def answers_tcp(port: int) -> Callable[[], bool]:
     """Return a check that something listens on `port`."""
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import yaml
 
-from local_cloud.stack.processes import free_port, inherited_environment
+from local_cloud.ports import free_port
+from local_cloud.stack.processes import inherited_environment
 
 PROJECT = "packhorse-demo"
 REGION = "europe-west4"

@@ -7,7 +7,6 @@ import contextlib
 import http.client
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import urllib3
 
+from local_cloud.ports import free_port
 from local_cloud.vertex.environment import ContainerSpec, container_environment
 
 HOST = "127.0.0.1"
@@ -73,7 +73,7 @@ class Container:
         self._in_flight = 0
         self._is_healthy = False
         self.exits = 0
-        self._port = _free_port()
+        self._port = free_port()
         name = f"{spec.endpoint.rsplit('/', 1)[1]}-{spec.deployed_id}"
         self._place = launch.directory / f"{name}-{self._port}"
         self.log_path = launch.directory / f"{name}.log"
@@ -197,9 +197,3 @@ class Container:
             return False
         finally:
             connection.close()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])

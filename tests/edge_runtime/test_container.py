@@ -17,6 +17,7 @@ from edge_runtime.cloud import install_from_cloud
 from edge_runtime.errors import FetchError
 from edge_runtime.settings import serve_settings
 from edge_runtime.slots import open_slots
+from local_cloud.ports import free_port
 from tests.edge_runtime.gateways import ROOT, Gateway, wait_for
 from tests.models import tiny_answer, tiny_bundle
 
@@ -85,10 +86,8 @@ def bundle(storage):
 
 def settings(storage, sha256, **more):
     address = f"127.0.0.1:{storage.server_address[1]}"
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
     return {
-        "AIP_HTTP_PORT": str(port),
+        "AIP_HTTP_PORT": str(free_port()),
         "AIP_HEALTH_ROUTE": HEALTH,
         "AIP_PREDICT_ROUTE": PREDICT,
         "AIP_STORAGE_URI": f"gs://bucket/{PREFIX}/",

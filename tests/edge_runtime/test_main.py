@@ -47,6 +47,20 @@ def test_status_says_what_serves(start_gateway, state_dir):
     assert "server  tiny@1: ready" in done.stdout
 
 
+def test_a_gateway_keeps_nothing_for_the_maker_of_its_runtime(
+    start_gateway, state_dir, tmp_path
+):
+    """ONNX Runtime notes in both folders what it would tell its maker."""
+    home, temporary = tmp_path / "home", tmp_path / "temporary"
+    home.mkdir()
+    temporary.mkdir()
+    install_tiny(state_dir, "a", 1, is_active=True)
+
+    start_gateway(HOME=str(home), TMPDIR=str(temporary)).wait_ready()
+
+    assert [*home.rglob("*"), *temporary.rglob("*")] == []
+
+
 @pytest.mark.parametrize("command", ["serve", "status", "agent"])
 def test_help_of_a_command_lists_its_settings_and_examples(command):
     done = run(command, "--help")

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import socket
 import subprocess
 import time
 import urllib.request
@@ -20,6 +19,7 @@ from functions import wiring
 from functions.adapters.ledger import Ledger
 from functions.adapters.storage import ObjectStore
 from functions.topics import TOPICS
+from local_cloud.ports import free_port
 from packhorse.cli.keys import keys
 from tests.functions.servers import POSTGRESQL, Identity, Postgres, StandIn, Topics
 from tests.functions.vertex_stand_in import (
@@ -35,12 +35,6 @@ AUDIENCE = "https://function.example"
 PUSHER = "push@demo.iam.gserviceaccount.com"
 OPERATOR = "operator@example.com"
 REGISTRY = "/usr/bin/docker-registry"
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def wait_for(url, process):

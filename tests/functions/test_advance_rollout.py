@@ -50,7 +50,7 @@ class Fleet:
         return self.record
 
     def tick_until(self, state, ring=None):
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 90
         while not self._stands(state, ring):
             assert time.monotonic() < deadline, self.record
             self.tick()

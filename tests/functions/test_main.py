@@ -12,7 +12,8 @@ import functions_framework
 import pytest
 from google.cloud import pubsub_v1
 
-from tests.functions.conftest import PUSHER, free_port
+from local_cloud.ports import free_port
+from tests.functions.conftest import PUSHER
 from tests.functions.servers import StandIn, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]

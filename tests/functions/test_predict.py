@@ -24,7 +24,7 @@ ROWS = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [2], "data": [1, 2
 
 
 def until(condition):
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.02)

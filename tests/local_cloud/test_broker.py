@@ -9,7 +9,8 @@ import time
 import paho.mqtt.client as mqtt
 import pytest
 
-from tests.local_cloud.registry.stand_ins import Server, free_port, running, wait_for
+from local_cloud.ports import free_port
+from tests.local_cloud.registry.stand_ins import Server, running, wait_for
 from tests.mosquitto import CLOUD, Authority, running_mosquitto
 
 RING = "packhorse/rings/0"

@@ -11,8 +11,9 @@ import urllib.request
 import google.auth.jwt
 import pytest
 
+from local_cloud.ports import free_port
 from tests.local_cloud.jwks import public_keys
-from tests.local_cloud.pubsub.stand_ins import ROOT, StandIn, free_port, running
+from tests.local_cloud.pubsub.stand_ins import ROOT, StandIn, running
 
 PROJECT = "packhorse-demo"
 DEFAULT = f"default@{PROJECT}.iam.localhost"

@@ -14,7 +14,8 @@ from google.api_core.exceptions import GoogleAPICallError, PreconditionFailed
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 
-from tests.local_cloud.registry.stand_ins import Server, free_port, running, wait_for
+from local_cloud.ports import free_port
+from tests.local_cloud.registry.stand_ins import Server, running, wait_for
 
 BUCKET = "packhorse-bundles"
 BODY = hashlib.sha256(b"bundle").digest() * 3000

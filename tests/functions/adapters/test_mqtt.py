@@ -14,7 +14,7 @@ from functions.adapters import mqtt
 from functions.adapters.mqtt import Broker, notice_topic
 from functions.errors import UpstreamUnavailableError
 from functions.setting_values import BrokerSettings
-from tests.functions.conftest import free_port
+from local_cloud.ports import free_port
 from tests.mosquitto import CLOUD, running_mosquitto
 
 NOWHERE = BrokerSettings("mqtt://127.0.0.1:1", "5", "", "", "")

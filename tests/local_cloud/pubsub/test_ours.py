@@ -6,11 +6,11 @@ import google.auth.jwt
 import pytest
 from google.api_core import exceptions
 
+from local_cloud.ports import free_port
 from tests.local_cloud.jwks import public_keys
 from tests.local_cloud.pubsub.cloud import Cloud
 from tests.local_cloud.pubsub.stand_ins import (
     StandIn,
-    free_port,
     running,
     wait_for,
 )

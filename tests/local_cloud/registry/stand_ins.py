@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,15 +14,11 @@ import grpc
 import requests
 from google.pubsub_v1.types import PublishRequest, PublishResponse
 
+from local_cloud.ports import free_port
+
 PROJECT = "packhorse-demo"
 HOST = "europe-west4-docker.pkg.dev"
 DEADLINE_S = 30.0
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def wait_for(condition, what):

@@ -12,13 +12,13 @@ from pathlib import Path
 import psutil
 import pytest
 
+from local_cloud.ports import free_port
 from local_cloud.stack import processes
 from local_cloud.stack.processes import (
     Command,
     Process,
     StartError,
     answers_tcp,
-    free_port,
     inherited_environment,
 )
 

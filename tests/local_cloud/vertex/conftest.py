@@ -37,7 +37,8 @@ class Vertex:
         self.start()
 
     def start(self):
-        command = [sys.executable, "-m", "local_cloud.vertex", "--data", str(self.data)]
+        command = [sys.executable, "-X", "faulthandler", "-m", "local_cloud.vertex"]
+        command += ["--data", str(self.data)]
         serving = f"{sys.executable} {CONTAINER}"
         self.process = subprocess.Popen(
             [*command, "--serving-command", serving, *self.flags],
@@ -64,8 +65,15 @@ class Vertex:
     def stop(self):
         if self.process.poll() is None:
             self.process.terminate()
+        try:
             self.process.wait(WAIT_S)
-        self.close_pipes()
+        except subprocess.TimeoutExpired:
+            # Shows where every thread stands.
+            self.process.send_signal(signal.SIGABRT)
+            self.process.wait()
+            raise
+        finally:
+            self.close_pipes()
 
     def close_pipes(self):
         self.process.stdout.close()

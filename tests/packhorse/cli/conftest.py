@@ -8,11 +8,11 @@ import pytest
 
 from functions.adapters.ledger import Ledger
 from functions.topics import TOPICS
+from local_cloud.ports import free_port
 from tests.functions.servers import Identity, StandIn, Topics
 from tests.local_cloud.registry.stand_ins import (
     Topic,
     debian_registry,
-    free_port,
     our_registry,
     running,
     wait_for,
