@@ -3,6 +3,7 @@
 Every chapter checks what it claims and raises `StoryError` where it is not so.
 """
 
+import contextlib
 import json
 import time
 from dataclasses import dataclass, field
@@ -225,11 +226,17 @@ class Story:
             Path(gateway.server.command.environment["PACKHORSE_STATE_DIR"]) / "slots"
         )
         self.stack.start_gateway(gateway.device)
-        wait_until(lambda: any(slots.glob("*/*")), gateway.device, poll_s=0.0005)
+        wait_until(lambda: _files_in(slots), gateway.device, poll_s=0.0005)
         gateway.agent.kill_for_good()
         sealed = [path.parent.name for path in slots.glob("*/installed.json")]
-        files = len([path for path in slots.glob("*/*") if path.is_file()])
-        note = f"files in the slot: {files}, " + (
+        note = f"files in the slot: {_files_in(slots)}, " + (
             "sealed" if sealed else "not yet sealed"
         )
         self.board.line(gateway.device, "agent killed as it installs", note=note)
+
+
+def _files_in(slots: Path) -> int:
+    """Count the files in the slots, which the agent may be clearing meanwhile."""
+    with contextlib.suppress(FileNotFoundError):
+        return sum(path.is_file() for path in slots.glob("*/*"))
+    return 0

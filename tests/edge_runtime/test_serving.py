@@ -22,14 +22,11 @@ def gateway(tmp_path_factory):
     assert gateway.stop() == 0
 
 
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory):
-    state_dir = tmp_path_factory.mktemp("empty") / "state"
-    state_dir.mkdir()
-    gateway = Gateway(state_dir)
+@pytest.fixture
+def empty(start_gateway):
+    gateway = start_gateway()
     gateway.wait_serving()
-    yield gateway
-    assert gateway.stop() == 0
+    return gateway
 
 
 @pytest.mark.parametrize("path", ["/v2/models/tiny", "/v2/models/tiny/versions/3"])
