@@ -226,7 +226,7 @@ class Story:
             Path(gateway.server.command.environment["PACKHORSE_STATE_DIR"]) / "slots"
         )
         self.stack.start_gateway(gateway.device)
-        wait_until(lambda: _files_in(slots), gateway.device, poll_s=0.0005)
+        wait_until(lambda: _files_in(slots) > 0, gateway.device, poll_s=0.0005)
         gateway.agent.kill_for_good()
         sealed = [path.parent.name for path in slots.glob("*/installed.json")]
         note = f"files in the slot: {_files_in(slots)}, " + (
