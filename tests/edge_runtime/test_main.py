@@ -13,7 +13,12 @@ from tests.edge_runtime.gateways import ROOT, install_tiny
 def run(*arguments, stdout=subprocess.PIPE, **environ):
     return subprocess.run(
         [sys.executable, "-m", "edge_runtime", *arguments],
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **environ},
+        env={
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(ROOT),
+            **{k: v for k, v in os.environ.items() if k.startswith("COV")},
+            **environ,
+        },
         stdout=stdout,
         stderr=subprocess.PIPE,
         text=True,
