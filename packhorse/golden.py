@@ -16,6 +16,7 @@ from typing import BinaryIO
 import numpy as np
 
 from packhorse.errors import MalformedError
+from packhorse.inference.tensors import NUMPY_TYPES
 from packhorse.manifest import TensorSpec, Tolerance
 from packhorse.npz import read_arrays, write_arrays
 
@@ -26,21 +27,6 @@ DEFAULT_TOLERANCE = Tolerance(absolute=1e-4, relative=1e-3)
 """Room for what processors and versions of ONNX Runtime differ by in fp32."""
 
 _PREFIXES = ("input.", "output.")
-_NUMPY = {
-    "BOOL": "bool",
-    "UINT8": "uint8",
-    "UINT16": "uint16",
-    "UINT32": "uint32",
-    "UINT64": "uint64",
-    "INT8": "int8",
-    "INT16": "int16",
-    "INT32": "int32",
-    "INT64": "int64",
-    "FP16": "float16",
-    "FP32": "float32",
-    "FP64": "float64",
-}
-
 Arrays = Mapping[str, np.ndarray]
 
 
@@ -212,8 +198,9 @@ def _check_side(side: str, arrays: Arrays, specs: Sequence[TensorSpec]) -> None:
 
 
 def _check_array(side: str, array: np.ndarray, spec: TensorSpec) -> None:
-    expected = _NUMPY.get(spec.datatype)
-    if expected is None or array.dtype != np.dtype(expected):
+    expected = NUMPY_TYPES.get(spec.datatype)
+    # Text has no place in an npz archive: numpy would keep it as Python objects.
+    if expected is None or expected.hasobject or array.dtype != expected:
         raise MalformedError(
             f"golden {side} {spec.name!r} must be {spec.datatype}, "
             f"not {array.dtype.name}"

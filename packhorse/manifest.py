@@ -32,6 +32,29 @@ DATATYPES = frozenset(
 )
 """Source: Open Inference Protocol, "Tensor Data Types"."""
 
+ONNX_DATATYPES: Mapping[int, str] = MappingProxyType(
+    {
+        1: "FP32",
+        2: "UINT8",
+        3: "INT8",
+        4: "UINT16",
+        5: "INT16",
+        6: "INT32",
+        7: "INT64",
+        8: "BYTES",
+        9: "BOOL",
+        10: "FP16",
+        11: "FP64",
+        12: "UINT32",
+        13: "UINT64",
+        16: "BF16",
+    }
+)
+"""The protocol's word for ONNX's element types.
+
+Source: ONNX, onnx.proto, TensorProto.DataType
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:

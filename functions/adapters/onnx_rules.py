@@ -21,7 +21,13 @@ from onnx import (
 )
 
 from packhorse.errors import LimitExceededError, MalformedError
-from packhorse.manifest import GOLDEN_FILE, MODEL_FILE, RuntimeNeeds, TensorSpec
+from packhorse.manifest import (
+    GOLDEN_FILE,
+    MODEL_FILE,
+    ONNX_DATATYPES,
+    RuntimeNeeds,
+    TensorSpec,
+)
 
 IR_VERSIONS = range(3, 15)
 """From the first that ONNX Runtime guarantees to the last that ours loads."""
@@ -47,22 +53,6 @@ _MIN_RUNTIME = (
     (20, 9, "1.17.0"),
     (21, 10, "1.18.0"),
 )
-_DATATYPES: dict[int, str] = {
-    TensorProto.BOOL: "BOOL",
-    TensorProto.UINT8: "UINT8",
-    TensorProto.UINT16: "UINT16",
-    TensorProto.UINT32: "UINT32",
-    TensorProto.UINT64: "UINT64",
-    TensorProto.INT8: "INT8",
-    TensorProto.INT16: "INT16",
-    TensorProto.INT32: "INT32",
-    TensorProto.INT64: "INT64",
-    TensorProto.FLOAT16: "FP16",
-    TensorProto.BFLOAT16: "BF16",
-    TensorProto.FLOAT: "FP32",
-    TensorProto.DOUBLE: "FP64",
-    TensorProto.STRING: "BYTES",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +251,7 @@ def _spec(side: str, value: ValueInfoProto) -> TensorSpec:
             f"not {kind or 'untyped'}"
         )
     tensor = value.type.tensor_type
-    datatype = _DATATYPES.get(tensor.elem_type)
+    datatype = ONNX_DATATYPES.get(tensor.elem_type)
     if datatype is None:
         raise MalformedError(
             f"{side} {value.name[:80]!r} has the ONNX element type "

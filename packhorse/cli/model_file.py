@@ -16,27 +16,11 @@ from google.protobuf.message import DecodeError, Message
 from onnx import ModelProto, TensorProto, ValueInfoProto
 
 from packhorse.errors import LimitExceededError, MalformedError
-from packhorse.manifest import TensorSpec
+from packhorse.manifest import ONNX_DATATYPES, TensorSpec
 
 MODEL_MAX_BYTES = 2 * 1024**3 - 1
 """What one protobuf can hold."""
 
-_DATATYPES: dict[int, str] = {
-    TensorProto.BOOL: "BOOL",
-    TensorProto.UINT8: "UINT8",
-    TensorProto.UINT16: "UINT16",
-    TensorProto.UINT32: "UINT32",
-    TensorProto.UINT64: "UINT64",
-    TensorProto.INT8: "INT8",
-    TensorProto.INT16: "INT16",
-    TensorProto.INT32: "INT32",
-    TensorProto.INT64: "INT64",
-    TensorProto.FLOAT16: "FP16",
-    TensorProto.BFLOAT16: "BF16",
-    TensorProto.FLOAT: "FP32",
-    TensorProto.DOUBLE: "FP64",
-    TensorProto.STRING: "BYTES",
-}
 
 _KINDS = {
     b"version https://git-lfs": "is a Git LFS pointer: run `git lfs pull` first",
@@ -119,7 +103,7 @@ def _what_came(body: bytes) -> str:
 
 def _spec(value: ValueInfoProto, path: Path) -> TensorSpec:
     tensor = value.type.tensor_type
-    datatype = _DATATYPES.get(tensor.elem_type)
+    datatype = ONNX_DATATYPES.get(tensor.elem_type)
     if datatype is None:
         raise MalformedError(
             f"{path}: {value.name!r} must be a tensor of numbers, truth values or text"

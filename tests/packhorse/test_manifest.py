@@ -2,11 +2,14 @@
 
 import json
 
+import onnx
 import pytest
 
 from packhorse.errors import LimitExceededError, MalformedError
 from packhorse.manifest import (
+    DATATYPES,
     MANIFEST_MAX_BYTES,
+    ONNX_DATATYPES,
     Member,
     TensorSpec,
     decode_manifest,
@@ -95,3 +98,19 @@ def test_a_bundle_has_a_bounded_number_of_members():
 def test_a_tensor_has_a_bounded_number_of_axes():
     with pytest.raises(MalformedError, match="shape"):
         TensorSpec("x", "FP32", (1,) * 17)
+
+
+def test_the_words_for_onnx_types_are_those_of_onnx_itself():
+    known = {
+        "FLOAT": "FP32",
+        "DOUBLE": "FP64",
+        "FLOAT16": "FP16",
+        "BFLOAT16": "BF16",
+        "STRING": "BYTES",
+    }
+    named = {
+        onnx.TensorProto.DataType.Name(number): word
+        for number, word in ONNX_DATATYPES.items()
+    }
+    assert set(named.values()) == DATATYPES
+    assert all(word == known.get(name, name) for name, word in named.items())
