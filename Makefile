@@ -3,8 +3,10 @@
 #   make demo        two releases of a real model travel the whole path, on this machine
 #   make test        the tests
 #   make kills       every process killed at many moments of a release's life; an hour
+#   make bench-serving   our server and its peers in one ring; 20 minutes
 #   make coverage    the tests, and which lines and branches they reach
 #   make check       format, lint, types, imports, tests
+#   make status-page take the picture of the status page in docs/images anew; 15 minutes
 #   make pins        compile the requirement files again
 
 PYTHON ?= python3
@@ -14,11 +16,13 @@ export UV_PYTHON_DOWNLOADS := never
 # ONNX Runtime would tell its maker what runs here.
 export ORT_DISABLE_TELEMETRY := 1
 
-SHARED_SOURCES := $(shell find packhorse edge_runtime -name '*.py' -o -name '*.html' 2>/dev/null)
+SHARED_SOURCES := $(shell find packhorse edge_runtime -name '*.py' -o -name '*.html' -o -name '*.css' 2>/dev/null)
 MAGIKA := .cache/magika-0.6.1/.complete .cache/magika-1.0.1/.complete
 SCHEMAS := .cache/workflows-emulator-1.10.0/.complete
+BENCH := bench/serving/requirements
+CLIENTS := .venv-clients/.complete
 
-.PHONY: help setup demo test kills coverage check format lint types imports pins clean system-packages
+.PHONY: help setup demo test status-page kills coverage check format lint types imports pins clean system-packages bench-serving
 .DEFAULT_GOAL := help
 
 help:
@@ -29,13 +33,21 @@ setup: .venv/.complete .venv-gateway/.complete
 demo: setup $(MAGIKA)
 	@$(RUN) -m local_cloud.demo --cache .cache $(if $(ONCE),--once)
 
-test: setup $(MAGIKA) $(SCHEMAS) system-packages
+test: setup $(CLIENTS) $(MAGIKA) $(SCHEMAS) system-packages
 	@$(RUN) -m pytest -q -n 2 $(ARGS)
+
+# Its own environments, one for each peer, are made when first needed: .cache/bench.
+bench-serving: setup
+	@$(RUN) -m bench.serving --edge-runtime .venv-gateway/bin/edge-runtime $(ARGS)
 
 kills: setup
 	@KILLS_LONG=1 $(RUN) -m pytest -q tests/path/test_kills.py --log-cli-level=INFO $(ARGS)
 
-coverage: setup $(MAGIKA) $(SCHEMAS) system-packages
+# Takes the time that its chart shows.
+status-page: setup system-packages
+	@STATUS_PICTURE_S=900 $(RUN) -m pytest -q tests/edge_runtime/test_status_page.py -k documentation
+
+coverage: setup $(CLIENTS) $(MAGIKA) $(SCHEMAS) system-packages
 	@rm -rf .build/coverage && mkdir -p .build/coverage
 	@$(RUN) -m coverage run -m pytest -q -n 2 $(ARGS)
 	@# What a killed process, or one under a limit on files, left of its data is no use.
@@ -90,6 +102,13 @@ NO_INDEX = { echo "make: the Python index did not answer and nothing is cached: 
 	@VIRTUAL_ENV=.venv-gateway $(UV) pip install --quiet --no-deps --offline --reinstall .build/dist/*.whl
 	@touch $@
 
+# Triton's and KServe's clients, which the tests run as other people's programs.
+.venv-clients/.complete: .venv/.complete requirements/clients.txt
+	@$(UV) venv --quiet --clear --python .venv/bin/python .venv-clients
+	@VIRTUAL_ENV=.venv-clients $(UV) pip sync --quiet --require-hashes requirements/clients.txt \
+	  || $(call NO_INDEX,.venv-clients)
+	@touch $@
+
 .cache/magika-%/.complete: .venv/.complete requirements/magika-%.txt
 	@$(UV) pip install --quiet --python .venv/bin/python --no-deps --require-hashes --target $(@D) -r requirements/magika-$*.txt \
 	  || $(call NO_INDEX,$(@D))
@@ -112,6 +131,8 @@ pins: .venv/bin/uv
 	@$(CONSTRAINED) --extra predict -o requirements/predict.txt
 	@$(CONSTRAINED) --extra cli -o requirements/cli.txt
 	@$(COMPILE) pyproject.toml --extra iot -o requirements/iot.txt
+	@$(COMPILE) pyproject.toml --extra clients -o requirements/clients.txt
+	@for p in $(BENCH)/*.in; do $(COMPILE) $$p -o $${p%.in}.txt; done
 	@mkdir -p .build && cp requirements/uv.txt .build/ && echo uv | $(COMPILE) --constraints requirements/dev.txt - -o .build/uv.txt
 	@# Written only when it changed: a newer one would set everything up anew.
 	@cmp -s .build/uv.txt requirements/uv.txt || cp .build/uv.txt requirements/uv.txt
@@ -119,4 +140,4 @@ pins: .venv/bin/uv
 	@for v in 0.6.1 1.0.1; do echo "magika==$$v" | $(COMPILE) --no-deps - -o requirements/magika-$$v.txt; done
 
 clean:
-	rm -rf .venv .venv-gateway .build .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv .venv-clients .venv-gateway .build .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

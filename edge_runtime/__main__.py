@@ -1,4 +1,4 @@
-"""`edge-runtime serve | agent | status`."""
+"""`edge-runtime serve | agent | status | log | bench`."""
 
 import os
 import sys
@@ -11,12 +11,7 @@ from pathlib import Path
 
 from edge_runtime.command_line import build_parser
 from edge_runtime.errors import EdgeError, SettingsError
-from edge_runtime.settings import (
-    ServeSettings,
-    agent_settings,
-    serve_settings,
-    state_dir,
-)
+from edge_runtime.settings import ServeSettings, serve_settings, state_dir
 
 
 def main() -> int:
@@ -46,8 +41,17 @@ def _run(arguments: Namespace, environ: Mapping[str, str]) -> int:
         return _serve(serve_settings(environ))
     if arguments.command == "agent":
         from edge_runtime.agent import loop  # noqa: PLC0415 - TUF is not for serve
+        from edge_runtime.agent_settings import agent_settings  # noqa: PLC0415 - as above
 
         return loop.main(agent_settings(environ))
+    if arguments.command == "log":
+        from edge_runtime.prediction_log import command  # noqa: PLC0415 - only for log
+
+        return command.show_log(arguments, environ)
+    if arguments.command == "bench":
+        from edge_runtime.bench import command as bench  # noqa: PLC0415 - only for bench
+
+        return bench.run_bench(arguments, environ)
     from edge_runtime.status import read_status  # noqa: PLC0415 - only for status
 
     status = read_status(state_dir(environ))

@@ -2,6 +2,9 @@
 
 import argparse
 
+from edge_runtime.bench import options as bench_options
+from edge_runtime.prediction_log import options as log_options
+
 _EXAMPLES = """\
 examples:
   PACKHORSE_STATE_DIR=/var/lib/packhorse edge-runtime serve
@@ -10,6 +13,10 @@ examples:
       keep it up to date; `edge-runtime agent --help` lists what it needs to know
   PACKHORSE_STATE_DIR=/var/lib/packhorse edge-runtime status --json
       what is installed, and what serves
+  PACKHORSE_STATE_DIR=/var/lib/packhorse edge-runtime log --follow
+      what was asked and predicted; `edge-runtime log --help` says how to choose
+  edge-runtime bench http://127.0.0.1:8080
+      how fast it predicts; `edge-runtime bench --help` says for whom else
   AIP_HTTP_PORT=8080 AIP_STORAGE_URI=gs://… edge-runtime serve
       as Vertex AI's serving container
 
@@ -20,11 +27,35 @@ exit code: 0 done or told to stop; 1 failed, with the reason on standard error;
 _SERVE = """\
 environment of a gateway:
   PACKHORSE_STATE_DIR        absolute path of its slots, keys and reports; needed
-  PACKHORSE_LISTEN           loopback address and port [127.0.0.1:8080]
+  PACKHORSE_MODELS_DIR       more models, <name>/<version>/model.onnx, beside the
+                             installed release
+  PACKHORSE_ALLOW_LOAD       1: clients may load and unload those [0]
   PACKHORSE_PROBATION_S      how long the former worker stays warm [60]
+
+who may ask:
+  PACKHORSE_LISTEN           address and port [127.0.0.1:8080]; an address that
+                             others reach needs one of the three below
+  PACKHORSE_TOKEN_FILE       tokens, one a line, of which clients send one as
+                             `Authorization: Bearer …`; health needs none
+  PACKHORSE_TLS_CERT_FILE, _TLS_KEY_FILE, _TLS_CLIENT_CA_FILE
+                             speak TLS; with the last, to clients that it vouches for
+  PACKHORSE_LISTEN_UNPROTECTED
+                             1: all the world may ask [0]
+
+how much:
+  PACKHORSE_PROCESSES        processes that answer, for models whose runs use one
+                             thread [1]
   PACKHORSE_BODY_MAX_BYTES   largest request [67108864]
-  PACKHORSE_MEMORY_MAX_BYTES, _HEAD_S, _BODY_S, _IDLE_S, _WRITE_S, _RUN_S
+  PACKHORSE_MEMORY_MAX_BYTES, _HEAD_S, _BODY_S, _IDLE_S, _WRITE_S, _RUN_S, _STOP_S
                              the other limits, in bytes and seconds
+  PACKHORSE_BATCH_ROWS_MAX   rows that are run together [64]; 1: each alone
+  PACKHORSE_BATCHES_AHEAD_MAX
+                             batches that a request may wait behind [64]
+
+what is kept of requests and answers:
+  PACKHORSE_PREDICTION_LOG   full, summary or off [summary]
+  PACKHORSE_PREDICTION_LOG_RATIO, _MAX_BYTES
+                             share of the requests [0.01], disk [67108864]
 
 environment on Vertex AI, all needed:
   AIP_HTTP_PORT, AIP_HEALTH_ROUTE, AIP_PREDICT_ROUTE, AIP_STORAGE_URI
@@ -34,6 +65,9 @@ examples:
   PACKHORSE_STATE_DIR=/var/lib/packhorse edge-runtime serve
   PACKHORSE_STATE_DIR=/var/lib/packhorse PACKHORSE_LISTEN=127.0.0.1:9000 \\
       edge-runtime serve
+  (umask 077; openssl rand -hex 32 > /etc/packhorse/token)
+  PACKHORSE_STATE_DIR=/var/lib/packhorse PACKHORSE_LISTEN=0.0.0.0:8080 \\
+      PACKHORSE_TOKEN_FILE=/etc/packhorse/token edge-runtime serve
 """
 
 _AGENT = """\
@@ -82,6 +116,8 @@ def build_parser() -> argparse.ArgumentParser:
         ("serve", "answer requests until told to stop", _SERVE),
         ("agent", "pull, verify, try and switch releases", _AGENT),
         ("status", "say what is installed and serves", _STATUS),
+        ("log", "show what was asked and predicted", log_options.HELP),
+        ("bench", "measure how fast a server predicts", bench_options.HELP),
     ):
         command = commands.add_parser(
             name,
@@ -92,4 +128,8 @@ def build_parser() -> argparse.ArgumentParser:
         )
         if name == "status":
             command.add_argument("--json", action="store_true", help="for programs")
+        if name == "log":
+            log_options.add_options(command)
+        if name == "bench":
+            bench_options.add_options(command)
     return parser

@@ -6,14 +6,18 @@ Whoever needs several steps orders them so that a power cut between any two
 leaves something whole; this module only makes each one count.
 
 Each system call is announced first as an audit event named `packhorse.durable`
-(`sys.audit`): the operation's name, then its paths, and for `append` the bytes.
+(`sys.audit`): the operation's name, then its paths, and for `append` the bytes,
+for `cut` the length.
 A test can record, stop or replay the steps from there without patching anything;
 without a hook the announcement costs nothing.
 """
 
+import contextlib
 import os
 import sys
+from collections import deque
 from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 
 EVENT = "packhorse.durable"
@@ -24,6 +28,9 @@ PARTIAL_SUFFIX = ".partial"
 
 _FILE_MODE = 0o644
 _DIRECTORY_MODE = 0o755
+
+_PARTS_MAX = 1024
+"""Parts that Linux writes in one call: IOV_MAX."""
 
 
 def write_file(
@@ -103,6 +110,64 @@ def fsync_dir(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+class GrowingFile:
+    """A file that is only ever written at its end: `flush` makes that durable.
+
+    What was appended outlives this process at once, and a power cut only after
+    the next `flush`: whoever reads the file must recognise an end that is torn.
+    """
+
+    def __init__(self, path: Path, *, mode: int = _FILE_MODE) -> None:
+        """Open the file at `path`, and make it where there is none."""
+        if not path.exists():
+            sys.audit(EVENT, "create", str(path))
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        self.path = path
+        self.descriptor = os.open(path, flags, mode)
+
+    def append(self, *parts: bytes | memoryview) -> None:
+        """Write `parts` at the end; where that fails, leave the file as it was.
+
+        Raises:
+            OSError: Not all of it could be written, and nothing of it is there,
+                unless the disk refuses even to shorten a file.
+        """
+        for part in parts:
+            sys.audit(EVENT, "append", str(self.path), part)
+        before_bytes = os.fstat(self.descriptor).st_size
+        left = deque(memoryview(part) for part in parts if part)
+        try:
+            while left:
+                written = os.writev(self.descriptor, list(islice(left, _PARTS_MAX)))
+                _pass_over(left, written)
+        except OSError:
+            with contextlib.suppress(OSError):
+                self.cut(before_bytes)
+            raise
+
+    def cut(self, length_bytes: int) -> None:
+        """Shorten the file to its first `length_bytes`."""
+        sys.audit(EVENT, "cut", str(self.path), length_bytes)
+        os.ftruncate(self.descriptor, length_bytes)
+
+    def flush(self) -> None:
+        """Flush what was appended, and the file's length, to the disk."""
+        sys.audit(EVENT, "fsync", str(self.path))
+        os.fdatasync(self.descriptor)
+
+    def close(self) -> None:
+        """Close it; nothing more is flushed than was."""
+        os.close(self.descriptor)
+
+
+def _pass_over(parts: deque[memoryview], length_bytes: int) -> None:
+    """Drop the first bytes of `parts`: they are written."""
+    while parts and length_bytes >= len(parts[0]):
+        length_bytes -= len(parts.popleft())
+    if length_bytes:
+        parts[0] = parts[0][length_bytes:]
 
 
 def _write_flushed(path: Path, chunks: Iterable[bytes], mode: int) -> None:

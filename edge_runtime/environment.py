@@ -8,6 +8,7 @@ from edge_runtime.errors import SettingsError
 from packhorse.errors import PackhorseError
 
 _DAY_S = 86_400.0
+_DIGITS_MAX = 20
 
 
 class Environment:
@@ -75,21 +76,58 @@ class Environment:
             )
         return path
 
+    def directory(self, name: str) -> Path:
+        """Return an absolute path; whether something is there is not looked at."""
+        path = Path(self.required(name))
+        if not path.is_absolute():
+            raise SettingsError(f"{name} must be an absolute path, not {str(path)!r}")
+        return path
+
+    def optional_directory(self, name: str) -> Path | None:
+        """Return the path of a folder that is there, where the setting is."""
+        if name not in self:
+            return None
+        path = self.directory(name)
+        if not path.is_dir():
+            raise SettingsError(
+                f"{name} must name a folder, there is none at {str(path)!r}"
+            )
+        return path
+
     def optional_file(self, name: str) -> Path | None:
         """Return the path of a file that is there, where the setting is."""
         return self.file(name) if name in self else None
 
-    def integer(self, name: str, *, high: int, default: int | None = None) -> int:
-        """Return an integer between 0 and `high`, both included."""
+    def integer(
+        self, name: str, *, high: int, low: int = 0, default: int | None = None
+    ) -> int:
+        """Return an integer between `low` and `high`, both included."""
         if default is not None and name not in self:
             return default
-        return self.in_range(name, self.required(name), high)
+        return self.in_range(name, self.required(name), high, low)
 
-    def in_range(self, name: str, text: str, high: int) -> int:
-        """Read the setting's value, or a part of it, as an integer up to `high`."""
-        if not text.isdecimal() or int(text) > high:
-            raise SettingsError(f"{name} must lie in 0..{high}, not {text!r}")
+    def in_range(self, name: str, text: str, high: int, low: int = 0) -> int:
+        """Read the setting's value, or a part of it, as an integer."""
+        # Twenty digits are more than any limit; a million would take a while.
+        is_number = text.isascii() and text.isdecimal() and len(text) <= _DIGITS_MAX
+        if not is_number or not low <= int(text) <= high:
+            raise SettingsError(f"{name} must lie in {low}..{high}, not {text!r}")
         return int(text)
+
+    def flag(self, name: str) -> bool:
+        """Return whether a setting is 1; it may be 0, or missing."""
+        return self.matching(name, "[01]", default="0") == "1"
+
+    def ratio(self, name: str, *, default: float) -> float:
+        """Return a number between 0 and 1, both included."""
+        text = self._values.get(name) or str(default)
+        try:
+            value = float(text)
+        except ValueError:
+            value = -1.0
+        if not 0.0 <= value <= 1.0:
+            raise SettingsError(f"{name} must lie in 0..1, not {text!r}")
+        return value
 
     def seconds(self, name: str, *, default: float) -> float:
         """Return a time in seconds, above 0 and at most a day."""

@@ -5,12 +5,20 @@ EdgeError
 ├── SlotError            a slot's files contradict its marker, or it has none
 ├── ModelError           the model cannot be loaded, or failed while it ran
 │   └── OverrunError     it was stopped: it ran longer than it may
+├── UnknownModelError    no model of that name or version is served here
+├── NotAllowedError      it would have to be allowed by a setting first
 ├── ControlError         the supervisor cannot be reached, or said no
 ├── WorkerError          a worker did not become ready, or died
 │   └── KilledError          it was killed from outside
+├── BenchError           the server that is measured does not answer as it should
 └── FetchError           the serving container could not get its bundle
     └── AwayError            Cloud Storage gave no answer now; it may later
+
+MalformedError, of packhorse
+└── UnknownCodingError   the request is compressed in a way nobody here knows
 """
+
+from packhorse.errors import MalformedError
 
 
 class EdgeError(Exception):
@@ -33,6 +41,14 @@ class OverrunError(ModelError):
     """The model was stopped, since it ran longer than it may here."""
 
 
+class UnknownModelError(EdgeError):
+    """No model of that name, or no such version of it, is served here."""
+
+
+class NotAllowedError(EdgeError):
+    """It was asked for something that a setting must allow first."""
+
+
 class ControlError(EdgeError):
     """The supervisor could not be reached, or refused what it was asked."""
 
@@ -45,9 +61,17 @@ class KilledError(WorkerError):
     """A worker was killed from outside before it was ready: no word on its release."""
 
 
+class BenchError(EdgeError):
+    """A server could not be measured as it was asked."""
+
+
 class FetchError(EdgeError):
     """The serving container's bundle could not be fetched."""
 
 
 class AwayError(FetchError):
     """Cloud Storage gave no usable answer now; it may later."""
+
+
+class UnknownCodingError(MalformedError):
+    """A request's body has a content coding that is not understood here."""

@@ -15,8 +15,8 @@ import asyncio
 from typing import Protocol, cast
 
 from edge_runtime.http_chunked import ChunkedBody
-from edge_runtime.http_head import HEAD_MAX_BYTES, Head, HttpError, parse_head
-from edge_runtime.replies import Reply, error_reply, render
+from edge_runtime.http_head import HEAD_MAX_BYTES, Head, HeadMemory, HttpError
+from edge_runtime.replies import Body, Reply, error_reply, render_head
 from edge_runtime.settings import Limits
 from edge_runtime.sized_body import Allowance, SizedBody
 
@@ -26,6 +26,9 @@ BUFFER_BYTES = 2 * HEAD_MAX_BYTES
 LINGER_S = 2.0
 """Time that a refused client gets to read why."""
 
+COPIED_MAX_BYTES = 16 * 1024
+"""Copying so much is cheaper than handing the kernel two pieces."""
+
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _NEVER = float("inf")
 
@@ -34,14 +37,16 @@ class RequestTaker(Protocol):
     """What a connection needs of the server; `Server` is it, tests are another."""
 
     limits: Limits
+    heads: HeadMemory
     allowance: Allowance
     now_s: float
     date: bytes
     is_draining: bool
 
-    def take(
-        self, connection: "Connection", head: Head, body: bytes | bytearray
-    ) -> None:
+    def check(self, head: Head) -> Reply | None:
+        """Return the refusal of a request that has no right to send its body."""
+
+    def take(self, connection: "Connection", head: Head, body: Body) -> None:
         """Answer a request by `connection.answer`, now or later."""
 
     def opened(self, connection: "Connection") -> bool:
@@ -86,7 +91,7 @@ class Connection(asyncio.BufferedProtocol):
         self._transport = cast("asyncio.Transport", transport)
         self.deadline_s = self._server.now_s + self._server.limits.idle_s
         if not self._server.opened(self):
-            self.refuse(503, "too many connections are open")
+            self.refuse(error_reply(503, "too many connections are open"))
 
     def connection_lost(self, _error: Exception | None) -> None:
         """End."""
@@ -104,7 +109,7 @@ class Connection(asyncio.BufferedProtocol):
         try:
             self._hold(len(self._body.body))
         except HttpError as error:
-            self.refuse(error.status, error.sentence)
+            self.refuse(error_reply(error.status, error.sentence))
             return self._view
         return room
 
@@ -125,7 +130,8 @@ class Connection(asyncio.BufferedProtocol):
     def eof_received(self) -> bool:
         """Answer what is under way, then close; a half request is dropped."""
         self._is_last = True
-        return self.is_busy and not self._is_over
+        # Under TLS nobody can close one side only.
+        return self.is_busy and not self._is_over and self._transport.can_write_eof()
 
     def pause_writing(self) -> None:
         """The client does not read: stop reading from it, and wait so long."""
@@ -147,23 +153,34 @@ class Connection(asyncio.BufferedProtocol):
         self._forget_body()
         if self._is_over:
             return
-        closes = not head.keeps_alive or self._is_last or self._server.is_draining
+        is_last = self._is_last and not self._fill
+        closes = not head.keeps_alive or is_last or self._server.is_draining
         self.deadline_s = self._next_deadline_s()
-        has_body = head.method != b"HEAD"
-        self._transport.write(
-            render(reply, self._server.date, closes=closes, has_body=has_body)
-        )
-        if closes:
+        self._send(reply, closes=closes, head=head)
+        if closes and self._transport.can_write_eof():
             self._end()
+        elif closes:
+            self.close()  # TLS has an end of its own, and everything was read
         elif self._fill and not self._is_advancing:
             self._advance()
+            if self._is_last and not self.is_busy and not self._is_over:
+                self.close()
 
-    def refuse(self, status: int, sentence: str) -> None:
+    def hold_more(self, count: int) -> bool:
+        """Take memory for the request under way; False where there is too little."""
+        if self._is_over:
+            return False  # nobody would give it back
+        try:
+            self._hold(self._held + count)
+        except HttpError:
+            return False
+        return True
+
+    def refuse(self, reply: Reply) -> None:
         """Answer with an error and close: what follows cannot be trusted."""
         if self._is_over:
             return
-        reply = error_reply(status, sentence)
-        self._transport.write(render(reply, self._server.date, closes=True))
+        self._send(reply, closes=True)
         self._end()
 
     def expire(self) -> None:
@@ -173,7 +190,7 @@ class Connection(asyncio.BufferedProtocol):
         elif self.is_idle:
             self.close()
         else:
-            self.refuse(408, "the request took too long to arrive")
+            self.refuse(error_reply(408, "the request took too long to arrive"))
 
     def close(self) -> None:
         """Close after what was written is sent."""
@@ -194,7 +211,7 @@ class Connection(asyncio.BufferedProtocol):
                 if not self._take_piece():
                     break
         except HttpError as error:
-            self.refuse(error.status, error.sentence)
+            self.refuse(error_reply(error.status, error.sentence))
         finally:
             self._is_advancing = False
         self._pace_reading()
@@ -214,10 +231,15 @@ class Connection(asyncio.BufferedProtocol):
         """Take a head from the buffer, and whatever of its body is there."""
         end = self._buffer.find(b"\r\n\r\n", 0, self._fill) + 4
         if end > HEAD_MAX_BYTES or (end < 4 and self._fill >= HEAD_MAX_BYTES):  # noqa: PLR2004
-            raise HttpError(431, f"a head may be {HEAD_MAX_BYTES} bytes long")
+            is_line = self._buffer.find(b"\r\n", 0, HEAD_MAX_BYTES) < 0
+            status = 414 if is_line else 431
+            raise HttpError(status, f"a head may be {HEAD_MAX_BYTES} bytes long")
         if end < 4:  # noqa: PLR2004 - the empty line is not there yet
             return False
-        head = parse_head(bytes(self._view[:end]))
+        head = self._server.heads.read(bytes(self._view[:end]))
+        if (refused := self._server.check(head)) is not None:
+            self.refuse(refused)
+            return False
         limit_bytes = self._server.limits.body_max_bytes
         if head.length_bytes > limit_bytes:
             raise HttpError(
@@ -236,7 +258,8 @@ class Connection(asyncio.BufferedProtocol):
             return True
         else:
             first = self._view[end : self._fill]
-            self._body, self._fill = SizedBody(head.length_bytes, first), 0
+            self._body = SizedBody(head.length_bytes, first, head.json_bytes)
+            self._fill = 0
         self._await_body(head)
         return True
 
@@ -264,7 +287,20 @@ class Connection(asyncio.BufferedProtocol):
             self._buffer[:left] = self._buffer[count : self._fill]
         self._fill = left
 
-    def _hand_over(self, body: bytes | bytearray) -> None:
+    def _send(self, reply: Reply, *, closes: bool, head: Head | None = None) -> None:
+        """Write an answer; a long body is not copied to stand behind its head."""
+        traceparent = head.traceparent if head is not None else ""
+        lines = render_head(
+            reply, self._server.date, closes=closes, traceparent=traceparent
+        )
+        if head is not None and head.method == b"HEAD":
+            self._transport.write(lines)
+        elif len(reply.body) < COPIED_MAX_BYTES:
+            self._transport.write(lines + reply.body)
+        else:
+            self._transport.writelines((lines, reply.body))
+
+    def _hand_over(self, body: Body) -> None:
         """Let the server answer a whole request."""
         head = self._head
         assert head is not None  # noqa: S101 - a body follows its head

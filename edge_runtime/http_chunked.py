@@ -14,7 +14,9 @@ LINE_MAX_BYTES = 1024
 """A size line with its extensions, or one trailer."""
 TRAILERS_MAX = 32
 
-_SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n\0]*)?")
+_SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?")
+_TRAILER = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*")
+"""Source: RFC 9112, 5 and 7.1"""
 
 
 class ChunkedBody:
@@ -90,4 +92,6 @@ class ChunkedBody:
         self._trailers += 1
         if self._trailers > TRAILERS_MAX:
             raise HttpError(400, f"a body may have {TRAILERS_MAX} trailers")
+        if line and _TRAILER.fullmatch(line) is None:
+            raise HttpError(400, "a trailer must be a name, a colon and a value")
         self._is_whole = not line

@@ -8,9 +8,9 @@ text as Python objects, which nobody here reads.
 import io
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -26,20 +26,17 @@ Arrays = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One request with its answer."""
+    """One request with its answer.
+
+    Attributes:
+        took_s: Time from its arrival to its answer; 0 where nobody measured it.
+    """
 
     at_s: float
     inputs: Arrays
     outputs: Arrays
     size_bytes: int
-
-    def describe(self) -> dict[str, object]:
-        """Return when it was, and shapes: no payload leaves by the status page."""
-        return {
-            "at": datetime.fromtimestamp(self.at_s, UTC).isoformat(timespec="seconds"),
-            "inputs": {name: list(a.shape) for name, a in self.inputs.items()},
-            "outputs": {name: list(a.shape) for name, a in self.outputs.items()},
-        }
+    took_s: float = 0.0
 
 
 class RecentExchanges:
@@ -51,7 +48,9 @@ class RecentExchanges:
         self._size_bytes = 0
         self._lock = threading.Lock()
 
-    def add(self, inputs: Arrays, outputs: Arrays, *, at_s: float) -> None:
+    def add(
+        self, inputs: Arrays, outputs: Arrays, *, at_s: float, took_s: float = 0.0
+    ) -> None:
         """Keep one exchange, and let the oldest go where there are too many."""
         size_bytes = 0
         for array in inputs.values():
@@ -61,7 +60,7 @@ class RecentExchanges:
         if size_bytes > KEPT_MAX_BYTES:
             return
         with self._lock:
-            self._kept.append(Exchange(at_s, inputs, outputs, size_bytes))
+            self._kept.append(Exchange(at_s, inputs, outputs, size_bytes, took_s))
             self._size_bytes += size_bytes
             while len(self._kept) > KEPT or self._size_bytes > KEPT_MAX_BYTES:
                 self._size_bytes -= self._kept.popleft().size_bytes
@@ -90,6 +89,39 @@ class RecentExchanges:
         np.savez(body, allow_pickle=False, **arrays)
         durable.write_file(path, body.getvalue(), mode=0o600)
         return len(plain)
+
+
+def join_saved(path: Path, parts: Sequence[Path], kept: int) -> int:
+    """Add to the archive at `path` what others saved, and remove theirs.
+
+    Each gives the newest of its own in turn, until there are `kept`.
+
+    Returns:
+        How many exchanges `path` has then.
+    """
+    archives = [_load_exchanges(part) for part in (path, *parts)]
+    newest = [x for turn in zip_longest(*archives) for x in turn if x is not None]
+    arrays = {
+        f"i.{index}.{name}": array
+        for index, exchange in enumerate(reversed(newest[:kept]))
+        for name, array in exchange.items()
+    }
+    body = io.BytesIO()
+    np.savez(body, allow_pickle=False, **arrays)
+    durable.write_file(path, body.getvalue(), mode=0o600)
+    for part in parts:
+        part.unlink()
+    return min(kept, len(newest))
+
+
+def _load_exchanges(path: Path) -> list[dict[str, np.ndarray]]:
+    """Return what `save` wrote, the newest first, by the rest of each name."""
+    found: dict[int, dict[str, np.ndarray]] = {}
+    with np.load(path, allow_pickle=False) as archive:
+        for key in archive.files:
+            _, index, name = key.split(".", 2)
+            found.setdefault(int(index), {})[name] = archive[key]
+    return [found[index] for index in sorted(found, reverse=True)]
 
 
 def _is_plain(arrays: Arrays) -> bool:

@@ -9,10 +9,14 @@ from http import HTTPStatus
 
 import orjson
 
-from edge_runtime.errors import ModelError
+from edge_runtime.errors import ModelError, OverrunError, UnknownCodingError
+from edge_runtime.log import log
 from packhorse.errors import LimitExceededError, MalformedError
 
 JSON = "application/json"
+
+Body = bytes | bytearray | memoryview
+"""A request's body, as it was received."""
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -41,19 +45,32 @@ def refusal(error: MalformedError | ModelError, headers: Headers = ()) -> Reply:
     """Answer what a request ran into; the first match wins."""
     if isinstance(error, LimitExceededError):
         return error_reply(413, str(error), headers)
+    if isinstance(error, UnknownCodingError):
+        taken = ("Accept-Encoding", "gzip, deflate")
+        return error_reply(415, str(error), (*headers, taken))
     if isinstance(error, MalformedError):
         return error_reply(400, str(error), headers)
+    if isinstance(error, OverrunError):
+        return error_reply(504, str(error), headers)
     return error_reply(500, str(error), headers)
 
 
-def render(reply: Reply, date: bytes, *, closes: bool, has_body: bool = True) -> bytes:
-    """Write the answer as HTTP/1.1."""
-    return b"%b%b%bContent-Length: %d\r\n\r\n%b" % (
+def mistake(error: Exception) -> Reply:
+    """Answer for what should never have been raised."""
+    log("request_failed", kind=type(error).__name__, reason=str(error)[:200])
+    return error_reply(500, "this server made a mistake; its log says which")
+
+
+def render_head(
+    reply: Reply, date: bytes, *, closes: bool, traceparent: str = ""
+) -> bytes:
+    """Write the answer's head as HTTP/1.1."""
+    return b"%b%b%b%bContent-Length: %d\r\n\r\n" % (
         _first_lines(reply.status, reply.content_type, reply.headers),
         date,
         b"Connection: close\r\n" if closes else b"",
+        b"traceparent: %b\r\n" % traceparent.encode() if traceparent else b"",
         len(reply.body),
-        reply.body if has_body else b"",
     )
 
 

@@ -1,82 +1,113 @@
-"""Which requests the hot path answers itself, and how each has been doing.
+"""Which requests the hot path answers itself.
 
-A route's moving average decides where it runs: in the event loop where that is
-shorter than the hop to a thread and back, in a thread where it would keep other
-clients waiting. Everything without a route here goes to the Flask app.
+A path is looked up as it stands: whatever is written otherwise, or has no route
+here, goes to the Flask app, which answers with the same handlers.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
-from edge_runtime.service import Handler, ModelService
+from edge_runtime.calls import Decode, decode_either, decode_infer, decode_predict
+from edge_runtime.extensions import extension_routes
+from edge_runtime.replies import Body, Reply
+from edge_runtime.served_model import ServedModel
+from edge_runtime.service import Handler, Service
 from edge_runtime.settings import ContainerSettings
-
-SLOW_S = 0.0003
-"""A hop to a thread and back costs 10 to 30 µs; past ten times that it pays."""
-
-FAST_S = 0.0002
-"""Below this a route comes back into the loop; the gap keeps it from flapping."""
-
-_WEIGHT = 0.1
 
 Key = tuple[bytes, bytes]
 
 
-@dataclass(slots=True)
-class Route:
-    """One method and path that the hot path answers.
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A route whose answer is there at once.
 
     Attributes:
         name: What the route is called in counts and metrics.
-        average_s: Moving average of the time that one answer takes.
     """
 
     name: str
     handler: Handler
-    average_s: float = 0.0
-    is_slow: bool = False
 
-    def took(self, elapsed_s: float) -> None:
-        """Take one answer's time into the average."""
-        self.average_s += _WEIGHT * (elapsed_s - self.average_s)
-        if self.average_s > SLOW_S:
-            self.is_slow = True
-        elif self.average_s < FAST_S:
-            self.is_slow = False
+
+@dataclass(frozen=True, slots=True)
+class Infer:
+    """A route that leads to a model."""
+
+    name: str
+    model: ServedModel
+    decode: Decode
+
+
+Route = Answer | Infer
 
 
 def build_routes(
-    service: ModelService, container: ContainerSettings | None = None
+    service: Service,
+    container: ContainerSettings | None = None,
+    extra: Mapping[str, Handler] | None = None,
 ) -> dict[Key, Route]:
-    """Return the routes of a service; routes that share a handler share a `Route`."""
-    live = Route("live", service.live)
-    ready = Route("ready", service.ready)
-    routes = {(b"GET", b"/v2/health/live"): live, (b"GET", b"/v2/health/ready"): ready}
-    if service.release is not None:
-        routes |= _model_routes(service, ready)
+    """Return the routes of what is served now.
+
+    Args:
+        service: What the routes lead to.
+        container: Vertex AI's routes, on Vertex AI.
+        extra: More GET routes by path, such as the metrics.
+    """
+    routes: dict[Key, Route] = {
+        (b"GET", b"/v2/health/live"): Answer("live", service.live),
+        (b"GET", b"/v2/health/ready"): Answer("ready", service.ready),
+        (b"GET", b"/v2"): Answer("server", service.server_metadata),
+    }
+    for path, handler in (extra or {}).items():
+        routes[b"GET", path.encode()] = Answer(path.strip("/"), handler)
+    for model in service.models.all():
+        routes |= _model_routes(service, model)
     if container is not None:
-        routes[b"GET", container.health_route.encode()] = ready
-        answer_any = Route("predict", service.answer_any)
-        routes[b"POST", container.predict_route.encode()] = answer_any
+        routes |= _container_routes(service, container)
     return routes
 
 
-def _model_routes(service: ModelService, ready: Route) -> dict[Key, Route]:
-    infer = Route("infer", service.infer)
-    predict = Route("predict", service.predict)
-    routes: dict[Key, Route] = {}
-    for path in _model_paths(service):
-        routes[b"POST", f"{path}/infer".encode()] = infer
-        routes[b"GET", f"{path}/ready".encode()] = ready
-    if service.release is not None:
-        path = f"/v1/models/{service.release.model}:predict"
-        routes[b"POST", path.encode()] = predict
-    return routes
+def _model_routes(service: Service, model: ServedModel) -> Iterator[tuple[Key, Route]]:
+    """Yield the routes of one version, and of its model where it is the latest."""
+    name, version = model.name, model.version
+    is_latest = service.models.get(name) is model
+    for path, asked in _paths(name, version, is_latest=is_latest):
+        metadata = _told(service.model_metadata, name, asked)
+        ready = _told(service.model_ready, name, asked)
+        yield (b"POST", f"{path}/infer".encode()), Infer("infer", model, decode_infer)
+        yield (b"GET", path.encode()), Answer("metadata", metadata)
+        yield (b"GET", f"{path}/ready".encode()), Answer("model_ready", ready)
+    if is_latest:
+        path = f"/v1/models/{name}:predict"
+        yield (b"POST", path.encode()), Infer("predict", model, decode_predict)
 
 
-def _model_paths(service: ModelService) -> Iterator[str]:
-    """Yield the paths under which the protocol knows the model."""
-    if service.release is not None:
-        path = f"/v2/models/{service.release.model}"
-        yield path
-        yield f"{path}/versions/{service.release.version}"
+def _paths(
+    name: str, version: str, *, is_latest: bool
+) -> Iterator[tuple[str, str | None]]:
+    """Yield the paths under which the protocol knows a version."""
+    yield f"/v2/models/{name}/versions/{version}", version
+    if is_latest:
+        yield f"/v2/models/{name}", None
+
+
+def _container_routes(
+    service: Service, container: ContainerSettings
+) -> Iterator[tuple[Key, Route]]:
+    yield (b"GET", container.health_route.encode()), Answer("ready", service.ready)
+    for model in service.models.all():
+        key = b"POST", container.predict_route.encode()
+        yield key, Infer("predict", model, decode_either)
+
+
+def _told(
+    handler: Callable[[str, str | None], Reply], name: str, version: str | None
+) -> Handler:
+    """Bind a handler to a model; its request has no body."""
+    bound = partial(handler, name, version)
+
+    def answer(_body: Body) -> Reply:
+        return bound()
+
+    return answer

@@ -18,6 +18,7 @@ from edge_runtime.log import log
 from edge_runtime.settings import ServeSettings
 from edge_runtime.slots import open_slots
 from edge_runtime.supervisor import Supervisor
+from edge_runtime.tls import tls_context
 
 BACKLOG = 1024
 """Connections that the kernel keeps waiting while workers change."""
@@ -33,8 +34,10 @@ def serve(settings: ServeSettings) -> int:
 
     Raises:
         ControlError: Another supervisor has this state directory.
-        SettingsError: The address cannot be listened on.
+        SettingsError: The address cannot be listened on, or no certificate shown.
     """
+    if settings.access is not None and settings.access.tls is not None:
+        tls_context(settings.access.tls)  # each worker makes its own
     with _only_one(settings.state_dir), _listen(settings) as listener:
         asyncio.run(_run(settings, listener))
     return 0

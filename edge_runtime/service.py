@@ -1,145 +1,111 @@
-"""What this server answers, whatever carries the bytes.
+"""What this server answers beside inferences, whatever carries the bytes.
 
-The hot path and the Flask app call the same methods, so both answer alike.
-A service has one release, or none: then it is alive but not ready, and says why.
+The hot path and the Flask app call the same methods, so both answer alike. A
+server without a model is alive but not ready, and says why.
 """
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from concurrent.futures import Future
 
-from edge_runtime.errors import ModelError, OverrunError
-from edge_runtime.model_session import ModelSession
-from edge_runtime.recent import RecentExchanges
-from edge_runtime.replies import Headers, Reply, error_reply, json_reply, refusal
-from packhorse.errors import MalformedError, TensorError
-from packhorse.inference import v2, vertex
-from packhorse.names import Release
+from edge_runtime.calls import Call, Decode
+from edge_runtime.envelope import Envelope
+from edge_runtime.errors import ModelError, UnknownModelError
+from edge_runtime.measures import ModelMeasures
+from edge_runtime.models import Models
+from edge_runtime.replies import Body, Reply, error_reply, json_reply, refusal
+from edge_runtime.served_model import ServedModel, own_measures
+from packhorse.errors import MalformedError
+from packhorse.inference import v2
 
-Body = bytes | bytearray
+SERVER_NAME = "packhorse-edge-runtime"
+SERVER_VERSION = "0.1.0"
+EXTENSIONS = (
+    "binary_tensor_data",
+    "model_configuration",
+    "model_repository",
+    "statistics",
+)
+"""Source: Open Inference Protocol, extensions; Triton, "Protocol extensions" """
+
+ANSWER_S = 300.0
+"""Longer than any run may take; only a mistake of ours makes a thread wait so."""
+
 Handler = Callable[[Body], Reply]
 
-RELEASE_HEADER = "X-Packhorse-Release"
 
+class Service:
+    """Answers for the models of this process."""
 
-class ModelService:
-    """Answers for one model in memory, or for none."""
-
-    def __init__(
-        self,
-        release: Release | None = None,
-        session: ModelSession | None = None,
-        *,
-        reason: str = "no release is installed yet",
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        """Serve `session` as `release`; without them say `reason`."""
-        self.release = release
-        self.reason = "" if release else reason
-        self.recent = RecentExchanges()
-        self._session = session
-        self._clock = clock
-        self._inputs = {s.name: s for s in session.inputs} if session else {}
-        self._outputs = {s.name: s for s in session.outputs} if session else {}
-        self._headers: Headers = ((RELEASE_HEADER, str(release)),) if release else ()
-
-    def infer(self, body: Body) -> Reply:
-        """Answer a request of the Open Inference Protocol, version 2."""
-        return self._guarded(body, self._infer)
-
-    def predict(self, body: Body) -> Reply:
-        """Answer Vertex AI's `instances`."""
-        return self._guarded(body, self._predict)
-
-    def answer_any(self, body: Body) -> Reply:
-        """Answer either protocol, told apart by the body: Vertex AI has one route."""
-        return self._guarded(body, self._answer_any)
+    def __init__(self, models: Models) -> None:
+        """Answer for `models`."""
+        self.models = models
+        self.submit: Callable[[Call], None] = _nowhere
+        self.measures_of: Callable[[ServedModel], ModelMeasures] = own_measures
 
     def live(self, _body: Body = b"") -> Reply:
         """Say that this process answers."""
         return json_reply(200, {"live": True})
 
     def ready(self, _body: Body = b"") -> Reply:
-        """Say whether a model is loaded and warm, 503 and why where not."""
-        if self.release is None:
-            return json_reply(503, {"ready": False, "error": self.reason})
-        return json_reply(200, {"ready": True}, self._headers)
+        """Say whether every model is loaded and warm, 503 and why where not."""
+        if reason := self.models.reason:
+            return json_reply(503, {"ready": False, "error": reason})
+        return json_reply(200, {"ready": True})
 
-    def server_metadata(self) -> Reply:
+    def model_ready(self, name: str, version: str | None = None) -> Reply:
+        """Say whether one model is loaded and warm."""
+        model = self.models.get(name, version)
+        document = {"name": model.name, "ready": model.is_ready}
+        if model.is_ready:
+            return json_reply(200, document, model.headers)
+        return json_reply(503, {**document, "error": model.reason}, model.headers)
+
+    def server_metadata(self, _body: Body = b"") -> Reply:
         """Describe the server as the protocol asks."""
-        return json_reply(
-            200,
-            {"name": "packhorse-edge-runtime", "version": "0.1.0", "extensions": []},
-        )
-
-    def model_metadata(self) -> Reply:
-        """Describe the model as the protocol asks."""
-        if self.release is None or self._session is None:
-            return error_reply(503, self.reason)
         document = {
-            "name": self.release.model,
-            "versions": [str(self.release.version)],
-            "platform": "onnx_onnxruntime",
-            "inputs": v2.encode_specs(self._session.inputs),
-            "outputs": v2.encode_specs(self._session.outputs),
+            "name": SERVER_NAME,
+            "version": SERVER_VERSION,
+            "extensions": EXTENSIONS,
         }
-        return json_reply(200, document, self._headers)
+        return json_reply(200, document)
 
-    def refuse_other(self, model: str, version: str | None) -> Reply | None:
-        """Refuse a model or version that is not served here; None when it is."""
-        if self.release is None:
-            return error_reply(503, self.reason)
-        if model == self.release.model and version in (None, str(self.release.version)):
-            return None
-        asked = model if version is None else f"{model}@{version}"
-        return error_reply(404, f"expected {self.release}, came {asked[:80]!r}")
+    def model_metadata(self, name: str, version: str | None = None) -> Reply:
+        """Describe a model as the protocol asks."""
+        model = self.models.get(name, version)
+        document = {
+            "name": model.name,
+            "versions": self.models.versions(name),
+            "platform": "onnxruntime_onnx",
+            "inputs": v2.encode_specs(model.signature.inputs.values()),
+            "outputs": v2.encode_specs(model.signature.outputs.values()),
+        }
+        return json_reply(200, document, model.headers)
 
-    def _guarded(
-        self, body: Body, answer: Callable[[ModelSession, Release, Body], Reply]
+    def infer(
+        self,
+        model: ServedModel,
+        decode: Decode,
+        envelope: Envelope,
+        body: Body,
+        limit_bytes: int,
     ) -> Reply:
-        """Answer, or say what was wrong with the request or the model.
-
-        Raises:
-            OverrunError: The model was stopped; the server may give it more time.
-        """
-        if self._session is None or self.release is None:
-            return error_reply(503, self.reason, (("Retry-After", "5"),))
+        """Answer one inference from another thread than the event loop's."""
+        answered: Future[Reply] = Future()
         try:
-            return answer(self._session, self.release, body)
-        except OverrunError:
-            raise
-        except (MalformedError, ModelError) as error:
-            return refusal(error, self._headers)
+            call = decode(model, envelope, body, limit_bytes)
+        except MalformedError as error:
+            return refusal(error, model.headers)
+        call.done = lambda reply, _outcome: answered.set_result(reply)
+        self.submit(call)
+        return answered.result(ANSWER_S)
 
-    def _infer(self, session: ModelSession, release: Release, body: Body) -> Reply:
-        return self._infer_document(session, release, v2.decode_body(body))
 
-    def _predict(self, session: ModelSession, _release: Release, body: Body) -> Reply:
-        return self._predict_document(session, v2.decode_body(body))
+def refuse(error: MalformedError | ModelError | UnknownModelError) -> Reply:
+    """Answer what no model of ours is to blame for."""
+    if isinstance(error, UnknownModelError):
+        return error_reply(404, str(error))
+    return refusal(error)
 
-    def _answer_any(self, session: ModelSession, release: Release, body: Body) -> Reply:
-        document = v2.decode_body(body)
-        if "instances" in document:
-            return self._predict_document(session, document)
-        if "inputs" in document:
-            return self._infer_document(session, release, document)
-        raise TensorError("a request needs 'instances' or 'inputs'")
 
-    def _infer_document(
-        self, session: ModelSession, release: Release, document: Mapping[str, object]
-    ) -> Reply:
-        request = v2.decode_request(document, self._inputs, self._outputs)
-        outputs = session.run(request.inputs, request.outputs)
-        self.recent.add(request.inputs, outputs, at_s=self._clock())
-        body = v2.encode_response(release, request.id, outputs)
-        return Reply(200, body, headers=self._headers)
-
-    def _predict_document(
-        self, session: ModelSession, document: Mapping[str, object]
-    ) -> Reply:
-        inputs = vertex.decode_instances(document, self._inputs)
-        outputs = session.run(inputs)
-        self.recent.add(inputs, outputs, at_s=self._clock())
-        count = len(next(iter(inputs.values())))
-        return Reply(
-            200, vertex.encode_predictions(outputs, count), headers=self._headers
-        )
+def _nowhere(_call: Call) -> None:
+    raise AssertionError("the server has not been started")

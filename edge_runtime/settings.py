@@ -1,41 +1,26 @@
-"""What a person sets, read once from a mapping into values that cannot be wrong.
+"""What a person sets for the server, read once into values that cannot be wrong.
 
 `__main__` passes `os.environ`; tests pass a dictionary. A missing or wrong
 setting is a `SettingsError` that names it and says what was expected.
 """
 
-import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, cast
 
+from edge_runtime.access_settings import AccessSettings, read_access, read_listen
 from edge_runtime.environment import Environment
 from edge_runtime.errors import SettingsError
-from packhorse.errors import PackhorseError
-from packhorse.names import (
-    RING_MAX,
-    SHA256,
-    check_device,
-    check_model,
-    check_variant,
-)
+from packhorse.names import SHA256
 
 _PORT_MAX = 65_535
-_AGENT_NEEDS = (
-    "PACKHORSE_STATE_DIR",
-    "PACKHORSE_DEVICE",
-    "PACKHORSE_RING",
-    "PACKHORSE_MODEL",
-    "PACKHORSE_REPOSITORY_URL",
-    "PACKHORSE_ROOT_FILE",
-    "PACKHORSE_ENROLL_URL",
-    "PACKHORSE_REPORT_URL",
-)
+_PROCESSES_MAX = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one server takes from its clients before it says no.
+    """What one process of a server takes from its clients before it says no.
 
     Attributes:
         body_max_bytes: Largest request body: Vertex AI passes 10 MB on dedicated
@@ -44,13 +29,16 @@ class Limits:
         body_s: Time from there to the end of its body.
         idle_s: Time a connection may wait between two requests.
         write_s: Time a client may leave an answer unread.
-        connections_max: Connections open at once in one worker.
-        queue_max: Requests that may wait for a thread in one worker.
+        connections_max: Connections open at once.
+        queue_max: Requests that may wait for a model or a thread.
         bodies_max_bytes: Memory that long bodies may take together, from their
-            first byte to their answer, in one worker.
+            first byte to their answer.
         run_s: Time that the model may take for one request.
-        memory_max_bytes: Address space of one worker beside eight times its model,
+        memory_max_bytes: Address space of one process beside eight times its model,
             so that an input that asks for a giant tensor gets an error.
+        batches_ahead_max: Batches of one model that a request may wait behind; one
+            that would wait behind more is refused at once.
+        batch_rows_max: Rows that are run together; 1 runs every request alone.
     """
 
     body_max_bytes: int = 64 * 1024 * 1024
@@ -63,6 +51,26 @@ class Limits:
     bodies_max_bytes: int = 256 * 1024 * 1024
     run_s: float = 30.0
     memory_max_bytes: int = 4 * 1024**3
+    batches_ahead_max: int = 64
+    batch_rows_max: int = 64
+
+
+Policy = Literal["full", "summary", "off"]
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    """What is kept of requests and answers, and how much of it.
+
+    Attributes:
+        ratio: Share of the requests that are kept, in [0, 1].
+        policy: Whole tensors, a summary of each, or nothing at all.
+        max_bytes: Disk that all segments take together; the oldest go first.
+    """
+
+    ratio: float = 0.01
+    policy: Policy = "summary"
+    max_bytes: int = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +94,11 @@ class ServeSettings:
 
     Attributes:
         container: Set on Vertex AI, where the bundle is fetched at start.
+        models_dir: Models beside the slot's release, as
+            `<name>/<version>/model.onnx`.
+        allow_load: Whether clients may load and unload those.
+        processes: How many processes of one worker answer.
+        access: What clients must show; None for nothing.
         ready_s: Time a worker may take to load a model and run its samples.
         retry_s: Time until a slot that nobody could serve is tried again.
         drain_s: Time an idle connection of a replaced worker stays open.
@@ -102,36 +115,19 @@ class ServeSettings:
     stop_s: float = 10.0
     limits: Limits = field(default_factory=Limits)
     container: ContainerSettings | None = None
+    models_dir: Path | None = None
+    allow_load: bool = False
+    processes: int = 1
+    access: AccessSettings | None = None
+    prediction_log: LogSettings = field(default_factory=LogSettings)
 
-
-@dataclass(frozen=True, slots=True)
-class MqttSettings:
-    """Where notices come from; a gateway without them only polls."""
-
-    url: str
-    protocol: str
-    ca_file: Path | None
-    cert_file: Path | None
-    key_file: Path | None
-
-
-@dataclass(frozen=True, slots=True)
-class AgentSettings:
-    """What the update agent needs."""
-
-    state_dir: Path
-    device: str
-    ring: int
-    model: str
-    variants: tuple[str, ...]
-    repository_url: str
-    root_file: Path
-    enroll_url: str
-    enroll_token: str
-    report_url: str
-    mqtt: MqttSettings | None
-    poll_s: float
-    probation_s: float
+    def __post_init__(self) -> None:
+        """Refuse what cannot go together."""
+        if self.allow_load and self.processes > 1:
+            raise SettingsError(
+                "PACKHORSE_ALLOW_LOAD needs PACKHORSE_PROCESSES=1, came"
+                f" {self.processes}: the other processes would not hear of it"
+            )
 
 
 def serve_settings(values: Mapping[str, str]) -> ServeSettings:
@@ -141,62 +137,53 @@ def serve_settings(values: Mapping[str, str]) -> ServeSettings:
         SettingsError: One is missing or wrong; the message names it.
     """
     environ = Environment(values)
-    if "AIP_HTTP_PORT" in environ:
-        return _container_serve_settings(environ)
-    host, port = _listen(environ)
+    container = _container(environ) if "AIP_HTTP_PORT" in environ else None
+    access = read_access(environ)
+    host, port = _place(environ, access)
     return ServeSettings(
         host=host,
         port=port,
-        state_dir=_state_dir(environ),
+        state_dir=_serve_dir(environ),
         probation_s=environ.seconds("PACKHORSE_PROBATION_S", default=60.0),
+        stop_s=environ.seconds("PACKHORSE_STOP_S", default=10.0),
         limits=_limits(environ),
-    )
-
-
-def agent_settings(values: Mapping[str, str]) -> AgentSettings:
-    """Read what `edge-runtime agent` needs.
-
-    Raises:
-        SettingsError: One is missing or wrong; the message names it.
-    """
-    environ = Environment(values)
-    environ.require(*_AGENT_NEEDS)
-    return AgentSettings(
-        state_dir=_state_dir(environ),
-        device=environ.checked("PACKHORSE_DEVICE", check_device),
-        ring=environ.integer("PACKHORSE_RING", high=RING_MAX),
-        model=environ.checked("PACKHORSE_MODEL", check_model),
-        variants=_variants(environ),
-        repository_url=environ.url("PACKHORSE_REPOSITORY_URL"),
-        root_file=environ.file("PACKHORSE_ROOT_FILE"),
-        enroll_url=environ.url("PACKHORSE_ENROLL_URL"),
-        enroll_token=environ.text("PACKHORSE_ENROLL_TOKEN", ""),
-        report_url=environ.url("PACKHORSE_REPORT_URL"),
-        mqtt=_mqtt(environ),
-        poll_s=environ.seconds("PACKHORSE_POLL_S", default=300.0),
-        probation_s=environ.seconds("PACKHORSE_PROBATION_S", default=60.0),
+        container=container,
+        models_dir=environ.optional_directory("PACKHORSE_MODELS_DIR"),
+        allow_load=environ.flag("PACKHORSE_ALLOW_LOAD"),
+        processes=environ.integer(
+            "PACKHORSE_PROCESSES", low=1, high=_PROCESSES_MAX, default=1
+        ),
+        access=access,
+        prediction_log=_prediction_log(environ),
     )
 
 
 def state_dir(values: Mapping[str, str]) -> Path:
     """Read where this gateway keeps its slots, keys and reports."""
-    return _state_dir(Environment(values))
+    return Environment(values).directory("PACKHORSE_STATE_DIR")
 
 
-def _state_dir(environ: Environment) -> Path:
-    path = Path(environ.required("PACKHORSE_STATE_DIR"))
-    if not path.is_absolute():
-        raise SettingsError(
-            f"PACKHORSE_STATE_DIR must be an absolute path, not {str(path)!r}"
-        )
-    return path
+def _serve_dir(environ: Environment) -> Path:
+    """Return the state directory; a container has one for as long as it runs."""
+    if "AIP_HTTP_PORT" in environ:
+        return Path(environ.text("PACKHORSE_STATE_DIR", ""))
+    return environ.directory("PACKHORSE_STATE_DIR")
 
 
-def _container_serve_settings(environ: Environment) -> ServeSettings:
+def _place(environ: Environment, access: AccessSettings | None) -> tuple[str, int]:
+    """Return the address and the port to listen on."""
+    if "AIP_HTTP_PORT" not in environ:
+        return read_listen(environ, access)
+    # Vertex AI reaches the container from outside and sends no token.
+    host = environ.text("PACKHORSE_LISTEN_HOST", "0.0.0.0")  # noqa: S104
+    return host, environ.integer("AIP_HTTP_PORT", high=_PORT_MAX)
+
+
+def _container(environ: Environment) -> ContainerSettings:
     storage = environ.text("STORAGE_EMULATOR_HOST", "https://storage.googleapis.com")
     if "://" not in storage:
         storage = f"http://{storage}"
-    container = ContainerSettings(
+    return ContainerSettings(
         health_route=environ.route("AIP_HEALTH_ROUTE"),
         predict_route=environ.route("AIP_PREDICT_ROUTE"),
         storage_uri=environ.matching("AIP_STORAGE_URI", r"gs://[^/]+/.+"),
@@ -204,13 +191,21 @@ def _container_serve_settings(environ: Environment) -> ServeSettings:
         storage_url=storage.rstrip("/"),
         metadata_host=environ.text("GCE_METADATA_HOST", "metadata.google.internal"),
     )
-    return ServeSettings(
-        # Vertex AI reaches the container from outside and sends no token.
-        host=environ.text("PACKHORSE_LISTEN_HOST", "0.0.0.0"),  # noqa: S104
-        port=environ.integer("AIP_HTTP_PORT", high=_PORT_MAX),
-        state_dir=Path(environ.text("PACKHORSE_STATE_DIR", "")),
-        limits=_limits(environ),
-        container=container,
+
+
+def _prediction_log(environ: Environment) -> LogSettings:
+    standard = LogSettings()
+    policy = environ.matching(
+        "PACKHORSE_PREDICTION_LOG", "full|summary|off", default=standard.policy
+    )
+    return LogSettings(
+        ratio=environ.ratio("PACKHORSE_PREDICTION_LOG_RATIO", default=standard.ratio),
+        policy=cast("Policy", policy),
+        max_bytes=environ.integer(
+            "PACKHORSE_PREDICTION_LOG_MAX_BYTES",
+            high=1024**4,
+            default=standard.max_bytes,
+        ),
     )
 
 
@@ -233,44 +228,16 @@ def _limits(environ: Environment) -> Limits:
             high=1024**4,
             default=standard.memory_max_bytes,
         ),
+        batches_ahead_max=environ.integer(
+            "PACKHORSE_BATCHES_AHEAD_MAX",
+            low=1,
+            high=1_000_000,
+            default=standard.batches_ahead_max,
+        ),
+        batch_rows_max=environ.integer(
+            "PACKHORSE_BATCH_ROWS_MAX",
+            low=1,
+            high=1_000_000,
+            default=standard.batch_rows_max,
+        ),
     )
-
-
-def _listen(environ: Environment) -> tuple[str, int]:
-    text = environ.text("PACKHORSE_LISTEN", "127.0.0.1:8080")
-    host, _, port = text.rpartition(":")
-    try:
-        address = ipaddress.ip_address(host.strip("[]"))
-    except ValueError as error:
-        raise SettingsError(
-            f"PACKHORSE_LISTEN must be an IP address and a port,"
-            f" as 127.0.0.1:8080, not {text!r}"
-        ) from error
-    if not address.is_loopback:
-        # A token for clients from outside comes with a later issue.
-        raise SettingsError(
-            f"PACKHORSE_LISTEN must be a loopback address, not {text!r}:"
-            " clients are not asked who they are"
-        )
-    return str(address), environ.in_range("PACKHORSE_LISTEN", port, _PORT_MAX)
-
-
-def _mqtt(environ: Environment) -> MqttSettings | None:
-    url = environ.text("PACKHORSE_MQTT_URL", "")
-    if not url:
-        return None
-    return MqttSettings(
-        url=environ.matching("PACKHORSE_MQTT_URL", r"mqtts?://.+"),
-        protocol=environ.matching("PACKHORSE_MQTT_PROTOCOL", r"5|3\.1\.1", default="5"),
-        ca_file=environ.optional_file("PACKHORSE_MQTT_CA_FILE"),
-        cert_file=environ.optional_file("PACKHORSE_MQTT_CERT_FILE"),
-        key_file=environ.optional_file("PACKHORSE_MQTT_KEY_FILE"),
-    )
-
-
-def _variants(environ: Environment) -> tuple[str, ...]:
-    text = environ.text("PACKHORSE_VARIANTS", "fp32")
-    try:
-        return tuple(check_variant(name.strip()) for name in text.split(","))
-    except PackhorseError as error:
-        raise SettingsError(f"PACKHORSE_VARIANTS: {error}") from error

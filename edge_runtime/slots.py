@@ -95,7 +95,7 @@ class Slot:
         """
         body = encode_manifest(manifest)
         durable.write_file(self.path / MANIFEST_FILE, body)
-        _check_members(self, manifest)
+        check_members(self, manifest)
         marker = {"format": _FORMAT, "manifest_sha256": _sha256(body)}
         durable.write_file(self.path / MARKER_NAME, encode_json(marker))
 
@@ -106,7 +106,7 @@ class Slot:
             SlotError: The slot is empty, or a member changed since it was sealed.
         """
         manifest = self.manifest()
-        _check_members(self, manifest)
+        check_members(self, manifest)
         return manifest
 
     def _read(self) -> Manifest | None:
@@ -199,7 +199,7 @@ def open_slots(state_dir: Path) -> Slots:
     return Slots(state_dir)
 
 
-def _check_members(slot: Slot, manifest: Manifest) -> None:
+def check_members(slot: Slot, manifest: Manifest) -> None:
     """Compare every member's bytes with the manifest."""
     for member in manifest.members:
         try:

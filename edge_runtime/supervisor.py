@@ -25,7 +25,7 @@ from edge_runtime.log import log
 from edge_runtime.settings import ServeSettings
 from edge_runtime.shift import Shift
 from edge_runtime.slots import Slot, Slots
-from edge_runtime.worker_config import WorkerConfig
+from edge_runtime.worker_config import config_of
 from edge_runtime.worker_process import WorkerProcess, start_worker
 from packhorse.strict_json import Fields
 
@@ -153,15 +153,11 @@ class Supervisor:
 
     async def _start(self, slot: Slot | None, *, reason: str = "") -> WorkerProcess:
         """Start a worker on a slot, or on none, and wait until it is ready."""
-        config = WorkerConfig(
+        config = config_of(
+            self._settings,
             listener_fd=self._listener.fileno(),
-            state_dir=str(self._slots.state_dir),
             slot=slot.name if slot else "",
             reason=reason,
-            drain_s=self._settings.drain_s,
-            stop_s=self._settings.stop_s,
-            limits=self._settings.limits,
-            container=self._settings.container,
         )
         worker = await start_worker(config, ready_s=self._settings.ready_s)
         log("worker_ready", slot=config.slot, release=worker.release)

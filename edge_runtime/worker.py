@@ -1,4 +1,4 @@
-"""A worker: one process that answers for one slot, or for none.
+"""A worker: one process that answers for one slot, or for none; or a crew of them.
 
 The supervisor starts it with the listening socket and one end of a socket pair.
 It loads the slot's model, runs the golden samples, and says `ready`; only then
@@ -14,6 +14,7 @@ SIGTERM, and the end of the supervisor, both mean: finish what runs, then exit 0
 import asyncio
 import contextlib
 import gc
+import os
 import resource
 import signal
 import socket
@@ -21,29 +22,36 @@ import sys
 from collections.abc import Coroutine, Mapping
 from functools import partial
 from pathlib import Path
-from typing import cast
 
 import orjson
 import uvloop
 
-from edge_runtime.counts import Counts
+from edge_runtime.answering import Answering
+from edge_runtime.crew import Crew, Mates, fork_crew
 from edge_runtime.errors import EdgeError
+from edge_runtime.load_models import load_models
 from edge_runtime.log import log
-from edge_runtime.routes import build_routes
+from edge_runtime.models import Models
+from edge_runtime.repository import Repository
 from edge_runtime.run_watch import RunWatch
-from edge_runtime.server import Server
-from edge_runtime.service import ModelService
-from edge_runtime.slots import Slots
-from edge_runtime.warm import load_warm
+from edge_runtime.slots import Slot, Slots
+from edge_runtime.tls import REFRESH_S
 from edge_runtime.worker_config import WorkerConfig, decode_config
-from edge_runtime.wsgi import WsgiApp
-from packhorse.manifest import Manifest
 
 MEMORY_PER_BYTE = 8
 """A model is read, parsed, optimised, packed for the processor, and run."""
 
 REASON_MAX = 2000
 """Characters that the supervisor reads: names of tensors may be many and long."""
+
+STOP_IDLE_S = 0.5
+"""Time at the end in which what clients have just sent still arrives."""
+
+STOP_MATES_S = 1.0
+"""Time beyond its own that this process waits for its mates."""
+
+_TELL_S = 0.5
+"""Age of what a process knows of the others; telling takes 0.1 ms for a model."""
 
 _OOM_SCORE = "500"
 """Of -1000..1000, where 0 is what the supervisor has."""
@@ -53,38 +61,68 @@ class Worker:
     """One worker's life after its model is warm."""
 
     def __init__(
-        self, config: WorkerConfig, service: ModelService, watch: RunWatch
+        self, config: WorkerConfig, models: Models, watch: RunWatch, crew: Crew
     ) -> None:
-        """Build the server for `service`, whose runs are under `watch`."""
+        """Serve `models`, whose runs are under `watch`, as one of `crew`."""
         self._config = config
         self._watch = watch
-        self._service = service
-        self._counts = Counts()
+        self._crew = crew
+        self._mates = Mates(crew.mates)
+        self._models = models
+        self._answering = Answering(config, models, crew)
+        self._server = self._answering.server
         self._listener = socket.socket(fileno=config.listener_fd)
-        self._server = Server(
-            build_routes(service, config.container),
-            self._make_app,
-            self._counts,
-            config.limits,
-        )
         self._tasks: set[asyncio.Task[object]] = set()
 
-    async def run(self) -> None:
-        """Obey the supervisor until it is gone or says stop."""
+    async def run(self) -> int:
+        """Obey until told to stop, or until a mate is lost.
+
+        Returns:
+            0, or how a mate ended that nobody told to.
+        """
         self._watch.shorten_here()
-        control = socket.socket(fileno=self._config.control_fd)
+        asyncio.get_running_loop().set_exception_handler(_log_mistake)
+        control = socket.socket(fileno=self._crew.control_fd)
         reader, writer = await asyncio.open_connection(sock=control)
+        await self._mates.meet()
         timekeeper = asyncio.create_task(self._server.keep_time())
         obeying = asyncio.create_task(self._obey(reader, writer))
+        losing = asyncio.create_task(self._mates.lost())
+        telling = asyncio.create_task(self._tell())
+        renewing = asyncio.create_task(self._renew())
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, obeying.cancel)
-        release = self._service.release
-        await _say(writer, {"ready": True, "release": str(release) if release else ""})
-        await asyncio.wait([obeying])
+        await _say(writer, {"ready": True, "release": self._release})
+        await asyncio.wait([obeying, losing], return_when=asyncio.FIRST_COMPLETED)
+        lost = losing.result() if losing.done() else None
+        obeying.cancel()
+        await self._stop()
+        timekeeper.cancel()
+        telling.cancel()
+        renewing.cancel()
+        self._answering.shut_down()
+        return (lost.status or 0) if lost else 0
+
+    async def _tell(self) -> None:
+        """Tell the other processes from time to time what this one has measured."""
+        while self._crew.load.is_shared:
+            self._answering.tell()
+            await asyncio.sleep(_TELL_S)
+
+    async def _renew(self) -> None:
+        """Look from time to time whether there is a new certificate."""
+        while self._answering.tls is not None:
+            await asyncio.sleep(REFRESH_S)
+            self._answering.tls.refresh()
+
+    async def _stop(self) -> None:
+        """Finish what runs, here and in every mate."""
+        stop_s = self._config.stop_s
         self._server.stop_accepting()
         self._listener.close()
-        await self._server.drain(idle_s=0.0, limit_s=self._config.stop_s)
-        timekeeper.cancel()
-        self._server.shut_down()
+        await asyncio.gather(
+            self._server.drain(idle_s=min(STOP_IDLE_S, stop_s), limit_s=stop_s),
+            self._mates.dismiss(limit_s=stop_s + STOP_MATES_S),
+        )
 
     async def _obey(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -100,12 +138,17 @@ class Worker:
     async def _carry_out(self, order: Mapping[str, str]) -> dict[str, object]:
         match order["do"]:
             case "accept":
-                await self._server.accept(self._listener)
+                await self._mates.order(order)
+                tls = self._answering.tls
+                context = tls.context if tls else None
+                await self._server.accept(self._listener, tls=context)
             case "drain":
                 self._server.stop_accepting()
+                await self._mates.order(order)
                 self._keep(self._drain())
             case "recent":
-                save = partial(self._service.recent.save, Path(order["path"]))
+                await self._mates.order(order)
+                save = partial(self._answering.save_recent, Path(order["path"]))
                 return {"ok": True, "count": await asyncio.to_thread(save)}
             case other:
                 return {"ok": False, "reason": f"unknown order {other!r}"}
@@ -124,44 +167,66 @@ class Worker:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _make_app(self) -> WsgiApp:
-        """Build the Flask app, when the first request needs it."""
-        from edge_runtime.app import create_app  # noqa: PLC0415 - costs 17 MiB
-
-        app = create_app(self._service, self._counts, slot=self._config.slot)
-        return cast("WsgiApp", app.wsgi_app)
+    @property
+    def _release(self) -> str:
+        """The slot's release; "" for none."""
+        return self._models.all()[0].release if self._config.slot else ""
 
 
-def load_service(config: WorkerConfig, watch: RunWatch) -> ModelService:
-    """Load the slot's model and prove it; without a slot serve none.
+def _load(config: WorkerConfig, watch: RunWatch) -> Models:
+    """Load and prove what the configuration names.
 
     Raises:
         EdgeError: The slot's release cannot serve here.
     """
-    if not config.slot:
-        return ModelService(reason=config.reason)
-    slot = Slots(Path(config.state_dir)).slot(config.slot)
-    manifest = slot.manifest()
-    _confine(config, manifest)
-    return ModelService(manifest.release, load_warm(slot, watch))
+    slot = Slots(Path(config.state_dir)).slot(config.slot) if config.slot else None
+    repository = Repository(config.models_dir) if config.models_dir else None
+    _confine(config, slot, repository)
+    return load_models(
+        slot,
+        repository,
+        watch,
+        # Another process of the crew would not know what one of them loaded.
+        allow_load=config.allow_load and config.processes == 1,
+        reason=config.reason,
+    )
 
 
-def _confine(config: WorkerConfig, manifest: Manifest) -> None:
+def _confine(
+    config: WorkerConfig, slot: Slot | None, repository: Repository | None
+) -> None:
     """Let no request make this worker take the whole machine's memory.
 
     Where memory runs out all the same, the kernel is to take the worker, which is
     started again, and neither the supervisor nor the agent.
     """
-    size = sum(member.length_bytes for member in manifest.members)
+    members = slot.manifest().members if slot else ()
+    size = sum(member.length_bytes for member in members)
+    size += repository.size_bytes() if repository else 0
     limit = config.limits.memory_max_bytes + MEMORY_PER_BYTE * size
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     with contextlib.suppress(OSError):  # a container may not let us
         Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE)
 
 
+def _log_mistake(
+    _loop: asyncio.AbstractEventLoop, context: Mapping[str, object]
+) -> None:
+    """Log what nobody caught in the event loop: a mistake of ours."""
+    error = context.get("exception")
+    reason = str(error or context["message"])[:200]
+    log("request_failed", kind=type(error).__name__, reason=reason)
+
+
 async def _say(writer: asyncio.StreamWriter, document: Mapping[str, object]) -> None:
     writer.write(orjson.dumps(document) + b"\n")
     await writer.drain()
+
+
+async def _run(
+    config: WorkerConfig, models: Models, watch: RunWatch, crew: Crew
+) -> int:
+    return await Worker(config, models, watch, crew).run()
 
 
 def main() -> int:
@@ -170,15 +235,24 @@ def main() -> int:
     config = decode_config(sys.argv[1])
     try:
         watch = RunWatch(config.limits.run_s)
-        service = load_service(config, watch)
+        models = _load(config, watch)
+        gc.freeze()  # what is loaded stays; collections need not walk it again
+        crew = fork_crew(config.processes, config.control_fd)
     except EdgeError as error:
         reason = str(error)[:REASON_MAX]
         refusal = orjson.dumps({"ready": False, "reason": reason}) + b"\n"
         socket.socket(fileno=config.control_fd).sendall(refusal)
         return 1
-    gc.freeze()  # what is loaded stays; collections need not walk it again
-    uvloop.run(Worker(config, service, watch).run())
-    return 0
+    return _exit_code(uvloop.run(_run(config, models, watch, crew)))
+
+
+def _exit_code(status: int) -> int:
+    """End as a mate did: the supervisor tells a kill from a crash."""
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+    return os.waitstatus_to_exitcode(status)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,13 @@
 """What a supervisor tells a worker that it starts: one command line argument."""
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
 
-from edge_runtime.settings import ContainerSettings, Limits
+from edge_runtime.access_settings import AccessSettings, TlsSettings
+from edge_runtime.settings import ContainerSettings, Limits, LogSettings, ServeSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +17,9 @@ class WorkerConfig:
     Attributes:
         slot: Name of the slot to serve; "" for none.
         reason: Why none is served, for those who ask.
+        models_dir: Models beside the slot's.
+        processes: How many processes answer, this one included.
+        access: What clients must show: hashes of tokens, never a token.
         control_fd: Its line to the supervisor; known once it is started.
     """
 
@@ -24,19 +31,68 @@ class WorkerConfig:
     stop_s: float
     limits: Limits
     container: ContainerSettings | None
+    models_dir: Path | None = None
+    allow_load: bool = False
+    processes: int = 1
+    access: AccessSettings | None = None
+    prediction_log: LogSettings = field(default_factory=LogSettings)
     control_fd: int = -1
 
     def encode(self) -> str:
         """Write the configuration as one command line argument."""
-        return json.dumps(asdict(self))
+        return json.dumps(asdict(self), default=str)
+
+
+def config_of(
+    settings: ServeSettings, *, listener_fd: int, slot: str, reason: str
+) -> WorkerConfig:
+    """Return what a worker on `slot` is told."""
+    return WorkerConfig(
+        listener_fd=listener_fd,
+        state_dir=str(settings.state_dir),
+        slot=slot,
+        reason=reason,
+        drain_s=settings.drain_s,
+        stop_s=settings.stop_s,
+        limits=settings.limits,
+        container=settings.container,
+        models_dir=settings.models_dir,
+        allow_load=settings.allow_load,
+        processes=settings.processes,
+        access=settings.access,
+        prediction_log=settings.prediction_log,
+    )
 
 
 def decode_config(text: str) -> WorkerConfig:
     """Read what `WorkerConfig.encode` wrote."""
     fields = json.loads(text)
-    container = fields.pop("container")
+    container, access = fields.pop("container"), fields.pop("access")
     return WorkerConfig(
         limits=Limits(**fields.pop("limits")),
         container=ContainerSettings(**container) if container else None,
+        access=_access(access) if access else None,
+        models_dir=_path(fields.pop("models_dir")),
+        prediction_log=LogSettings(**fields.pop("prediction_log")),
         **fields,
     )
+
+
+def _access(fields: Mapping[str, Any]) -> AccessSettings:
+    tls = fields["tls"]
+    return AccessSettings(
+        tokens_sha256=tuple(fields["tokens_sha256"]),
+        tls=_tls(tls) if tls else None,
+    )
+
+
+def _tls(fields: Mapping[str, str]) -> TlsSettings:
+    return TlsSettings(
+        cert_file=Path(fields["cert_file"]),
+        key_file=Path(fields["key_file"]),
+        client_ca_file=_path(fields["client_ca_file"]),
+    )
+
+
+def _path(text: str | None) -> Path | None:
+    return Path(text) if text else None

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import os
 import signal
 import socket
 import sys
@@ -18,6 +19,9 @@ ORDER_S = 10.0
 
 KILL_S = 5.0
 """Time beyond its own limit that a worker gets to end before it is killed."""
+
+_ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1"}
+"""numpy multiplies no matrices here; its threads would only be in a fork's way."""
 
 
 @dataclass(slots=True, eq=False)
@@ -147,6 +151,7 @@ async def _spawn(
             config.encode(),
             pass_fds=(config.listener_fd, config.control_fd),
             stdin=asyncio.subprocess.DEVNULL,
+            env=dict(os.environ) | _ENVIRONMENT,
         )
     except OSError as error:
         control.close()

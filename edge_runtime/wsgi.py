@@ -11,7 +11,7 @@ from typing import Protocol
 from urllib.parse import unquote_to_bytes
 
 from edge_runtime.http_head import Head
-from edge_runtime.replies import Reply
+from edge_runtime.replies import Body, Reply
 
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType]
 _OURS = frozenset({"content-length", "content-type", "connection", "date"})
@@ -32,7 +32,7 @@ class StartResponse(Protocol):
 WsgiApp = Callable[[dict[str, object], StartResponse], Iterable[bytes]]
 
 
-def call_wsgi(app: WsgiApp, head: Head, body: bytes | bytearray) -> Reply:
+def call_wsgi(app: WsgiApp, head: Head, body: Body) -> Reply:
     """Let `app` answer one request."""
     begun: list[tuple[str, list[tuple[str, str]]]] = []
     written: list[bytes] = []
@@ -61,7 +61,7 @@ def call_wsgi(app: WsgiApp, head: Head, body: bytes | bytearray) -> Reply:
     )
 
 
-def _environ(head: Head, body: bytes | bytearray) -> dict[str, object]:
+def _environ(head: Head, body: Body) -> dict[str, object]:
     path, _, query = head.url.partition(b"?")
     environ: dict[str, object] = {
         "REQUEST_METHOD": head.method.decode("latin-1"),

@@ -16,7 +16,7 @@ from typing import BinaryIO
 import numpy as np
 
 from packhorse.errors import MalformedError
-from packhorse.inference.tensors import NUMPY_TYPES
+from packhorse.inference.datatypes import NUMPY_TYPES, numpy_type
 from packhorse.manifest import TensorSpec, Tolerance
 from packhorse.npz import read_arrays, write_arrays
 
@@ -138,6 +138,24 @@ def check_golden(
             )
 
 
+def as_declared(array: np.ndarray, spec: TensorSpec | None) -> np.ndarray:
+    """Return a golden array in the type that a model's tensor has.
+
+    An npz archive has no text but that of fixed width, and no BF16 but two bytes
+    without a meaning. Any other array stays as it is.
+
+    Raises:
+        MalformedError: It holds bytes that are not UTF-8, for a tensor of text.
+    """
+    if spec is None:
+        return array
+    if spec.datatype == "BYTES" and array.dtype.kind in "US":
+        return _as_text(array)
+    if spec.datatype == "BF16" and array.dtype == np.dtype("V2"):
+        return array.view(numpy_type("BF16"))
+    return array
+
+
 def compare_outputs(
     expected: Arrays, got: Arrays, tolerances: Mapping[str, Tolerance]
 ) -> Comparison:
@@ -165,7 +183,7 @@ def _compare(
         )
     if not _is_finite(got):
         return math.inf, f"output {name!r} is not finite (NaN or infinity)"
-    if golden.dtype.kind not in "fiu":
+    if golden.dtype.kind not in "fiu" and not _is_float(golden):
         return _compare_exactly(name, golden, got)
     difference = np.abs(got.astype(np.float64) - golden.astype(np.float64))
     allowed = tolerance.absolute + tolerance.relative * np.abs(golden.astype(float))
@@ -217,6 +235,15 @@ def _check_array(side: str, array: np.ndarray, spec: TensorSpec) -> None:
         )
 
 
+def _as_text(array: np.ndarray) -> np.ndarray:
+    """Return fixed-width text or bytes as an array of Python's strings."""
+    try:
+        text = np.char.decode(array, "utf-8") if array.dtype.kind == "S" else array
+    except UnicodeDecodeError as error:
+        raise MalformedError("golden text must be UTF-8") from error
+    return text.astype(np.object_)
+
+
 def _with_prefix(arrays: Arrays, prefix: str) -> dict[str, np.ndarray]:
     return {
         name.removeprefix(prefix): array
@@ -226,4 +253,8 @@ def _with_prefix(arrays: Arrays, prefix: str) -> dict[str, np.ndarray]:
 
 
 def _is_finite(array: np.ndarray) -> bool:
-    return array.dtype.kind != "f" or bool(np.isfinite(array).all())
+    return not _is_float(array) or bool(np.isfinite(array).all())
+
+
+def _is_float(array: np.ndarray) -> bool:
+    return array.dtype.kind == "f" or array.dtype.name == "bfloat16"

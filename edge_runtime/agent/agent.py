@@ -20,9 +20,9 @@ from edge_runtime.agent.report import News, Spool
 from edge_runtime.agent.stages import Outcome, Tools, run_stage
 from edge_runtime.agent.trust import Trust, Truth
 from edge_runtime.agent.web import Web
+from edge_runtime.agent_settings import AgentSettings
 from edge_runtime.errors import ControlError
 from edge_runtime.log import log
-from edge_runtime.settings import AgentSettings
 from packhorse.errors import MalformedError, UntrustedError
 from packhorse.names import Release
 from packhorse.report import DeviceState

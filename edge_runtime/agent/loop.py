@@ -30,8 +30,8 @@ from edge_runtime.agent.stages import Tools
 from edge_runtime.agent.switch import Supervisor
 from edge_runtime.agent.trust import ROOT_MAX_BYTES, Trust
 from edge_runtime.agent.web import Web
+from edge_runtime.agent_settings import AgentSettings
 from edge_runtime.log import log
-from edge_runtime.settings import AgentSettings
 from edge_runtime.slots import open_slots
 
 GAP_S = 1.0

@@ -15,7 +15,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from edge_runtime.settings import AgentSettings, MqttSettings
+from edge_runtime.agent_settings import AgentSettings, MqttSettings
 
 RECONNECT_MIN_S = 1
 RECONNECT_MAX_S = 120

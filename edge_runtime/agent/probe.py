@@ -36,8 +36,8 @@ def _graph() -> bytes:
 
 
 def _value(name: bytes) -> bytes:
-    """Describe a tensor of floats of any shape."""
-    tensor = _field(1, _FLOAT)
+    """Describe one float: a shape without axes, which is not the same as none."""
+    tensor = _field(1, _FLOAT) + _field(2, b"")
     return _field(1, name) + _field(2, _field(1, tensor))
 
 

@@ -24,7 +24,7 @@ from packhorse.golden import (
     compare_outputs,
     read_golden,
 )
-from packhorse.inference.tensors import NUMPY_TYPES, datatype_of
+from packhorse.inference.datatypes import datatype_of, json_values, numpy_type
 from packhorse.manifest import Manifest, TensorSpec
 
 GOLDEN_FILE = "golden.npz"
@@ -128,13 +128,13 @@ def encode_inputs(inputs: dict[str, np.ndarray]) -> bytes:
     tensors = [
         {
             "name": name,
-            "datatype": datatype_of(array),
+            "datatype": datatype_of(array.dtype),
             "shape": list(array.shape),
-            "data": array.reshape(-1).tolist(),
+            "data": json_values(array.reshape(-1)),
         }
         for name, array in inputs.items()
     ]
-    return orjson.dumps({"inputs": tensors})
+    return orjson.dumps({"inputs": tensors}, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 def _decode_outputs(
@@ -150,7 +150,7 @@ def _decode_outputs(
 
 def _array(spec: TensorSpec, tensor: dict[str, object]) -> np.ndarray:
     # NaN has no JSON and comes as null, which a float array takes for NaN.
-    array: np.ndarray = np.array(tensor["data"], dtype=NUMPY_TYPES[spec.datatype])
+    array: np.ndarray = np.array(tensor["data"], dtype=numpy_type(spec.datatype))
     shape = tensor["shape"]
     if not isinstance(shape, list):
         raise TypeError("a shape is a list")

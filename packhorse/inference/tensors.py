@@ -1,193 +1,220 @@
-"""Tensors as the protocols name them, and as numpy holds them.
+"""The elements of a tensor in JSON become the array that a model takes.
 
-Turns the numbers of a JSON request into an array of the type and shape that the
-model declares, or says which tensor is wrong, what was expected and what came.
+Or a sentence says which tensor is wrong, what was expected and what came.
 Nothing is converted silently: text is no number, true is no number, a fraction
 is no integer, and what overflows its type is refused.
 
 NaN and the infinities have no JSON. They are written as null, and null in a
-request is refused.
+request is refused; the binary form carries both exactly.
 
 Source: Open Inference Protocol, version 2, "Tensor Data" and "Tensor Data Types"
 """
 
-import math
-from collections.abc import Mapping, Sequence
-from itertools import chain
-from types import MappingProxyType
+import struct
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
+from typing import Literal, Protocol, TypeGuard
 
 import numpy as np
 
-from packhorse.errors import LimitExceededError, TensorError
-from packhorse.manifest import DIMENSIONS_MAX, TensorSpec
+from packhorse.errors import TensorError
+from packhorse.inference.layout import Layout, short
 
-ELEMENTS_MAX = 64 * 1024**2
-"""Elements of one tensor: no body within the server's limit can hold more."""
+SEARCHED_MAX = 65_536
+"""Elements looked through for the one to name in a sentence: about 5 ms."""
 
-NUMPY_TYPES: Mapping[str, np.dtype] = MappingProxyType(
-    {
-        "BOOL": np.dtype(np.bool_),
-        "UINT8": np.dtype(np.uint8),
-        "UINT16": np.dtype(np.uint16),
-        "UINT32": np.dtype(np.uint32),
-        "UINT64": np.dtype(np.uint64),
-        "INT8": np.dtype(np.int8),
-        "INT16": np.dtype(np.int16),
-        "INT32": np.dtype(np.int32),
-        "INT64": np.dtype(np.int64),
-        "FP16": np.dtype(np.float16),
-        "FP32": np.dtype(np.float32),
-        "FP64": np.dtype(np.float64),
-        "BYTES": np.dtype(np.object_),
-    }
-)
-"""BF16 is missing: numpy has no such type, so no model with it is served."""
+_JSON_TYPES = frozenset({list, dict, str, int, float, bool, type(None)})
 
-_WORDS = {dtype: word for word, dtype in NUMPY_TYPES.items()}
-_ALLOWED: dict[str, frozenset[type]] = {
-    "b": frozenset({bool}),
-    "u": frozenset({int}),
-    "i": frozenset({int}),
-    "f": frozenset({int, float}),
-    "O": frozenset({str}),
-}
+_WIDE: Mapping[str, Literal["i", "u"]] = {"i": "i", "u": "u"}
+"""How integers are read before they are narrowed, by numpy's kind."""
+
 _KINDS = {
     "b": "true or false",
     "u": "integers",
     "i": "integers",
     "f": "numbers",
+    "V": "numbers",
     "O": "text",
 }
 
 
-def datatype_of(array: np.ndarray) -> str:
-    """Return the protocol's word for the array's type."""
-    if array.dtype.kind in "US":
-        return "BYTES"
-    return _WORDS[array.dtype]
+class Numbers(Protocol):
+    """A JSON array that nobody turned into Python objects, as `json_body` makes.
+
+    Attributes:
+        lengths: Of the lists at each level, outermost first; None where lists of
+            one level differ, or stand beside something else.
+    """
+
+    @property
+    def lengths(self) -> tuple[int, ...] | None:
+        """Return the lengths of the nested lists."""
+
+    def to_array(self, kind: Literal["d", "i", "u"]) -> np.ndarray:
+        """Return all numbers in row-major order, as one axis.
+
+        Args:
+            kind: "d" for floats, "i" and "u" for signed and unsigned integers of
+                64 bits.
+
+        Raises:
+            TypeError: An element is no such number.
+            ValueError: An element does not fit.
+        """
+
+    def to_list(self) -> list[object]:
+        """Return Python's objects, nested as they came."""
+
+    def leaves(self) -> Iterator[object]:
+        """Yield the elements in row-major order."""
 
 
-def decode_array(spec: TensorSpec, shape: Sequence[int], data: object) -> np.ndarray:
+def is_numbers(value: object) -> TypeGuard[Numbers]:
+    """Say whether a value of a document is `Numbers`: it is when JSON has no such."""
+    return type(value) not in _JSON_TYPES
+
+
+def decode_array(layout: Layout, data: object) -> np.ndarray:
     """Turn JSON numbers into the array that a model's input takes.
 
     Args:
-        spec: What the model declares.
-        shape: What the request declares, already checked by `check_shape`.
-        data: A flat list in row-major order, or lists nested as `shape` says.
+        layout: What the request says of the tensor, already checked.
+        data: A flat list in row-major order, or lists nested as the shape says;
+            or the same as `Numbers`.
 
     Raises:
         TensorError: The elements are too many, too few, or of another kind.
     """
-    dtype = NUMPY_TYPES[spec.datatype]
-    flat = _flatten(spec, shape, data)
-    kinds = set(map(type, flat))
-    if not kinds <= _ALLOWED[dtype.kind]:
-        raise _wrong_kind(spec, flat, dtype)
+    if type(data) is list:
+        return _from_list(layout, data)
+    if is_numbers(data):
+        return _from_numbers(layout, data)
+    raise TensorError(
+        f"input {layout.spec.name!r}: the data must be a list, came {short(data)}"
+    )
+
+
+def _from_list(layout: Layout, data: list[object]) -> np.ndarray:
+    """Make an array of Python's objects."""
+    flat = data if len(data) == layout.count else _flatten(layout, data)
+    if not layout.kinds.issuperset(map(type, flat)):
+        # Lists in lists are flat only now, as with one row: [[1, 2]].
+        flat = _flatten(layout, data)
+        if not layout.kinds.issuperset(map(type, flat)):
+            raise _wrong_kind(layout, flat)
     try:
-        with np.errstate(over="raise"):
-            return np.array(flat, dtype=dtype).reshape(shape)
-    except (OverflowError, FloatingPointError) as error:
-        raise TensorError(
-            f"input {spec.name!r}: a number is too large for {spec.datatype}"
-        ) from error
+        if layout.pack is not None:
+            return np.ndarray(layout.shape, layout.dtype, layout.pack(*flat))
+        if layout.dtype.kind in "fV":
+            return _converted(layout, np.array(flat, dtype=np.float64))
+        return np.array(flat, dtype=layout.dtype).reshape(layout.shape)
+    except (struct.error, OverflowError) as error:
+        raise _out_of_range(layout) from error
 
 
-def check_shape(spec: TensorSpec, shape: object) -> tuple[int, ...]:
-    """Return the request's shape when the model's input can have it.
-
-    Raises:
-        TensorError: It is no shape, or contradicts what the model declares.
-        LimitExceededError: It asks for more than `ELEMENTS_MAX` elements.
-    """
-    if not isinstance(shape, list) or len(shape) > DIMENSIONS_MAX:
-        raise TensorError(
-            f"input {spec.name!r}: the shape must be a list of at most"
-            f" {DIMENSIONS_MAX} lengths"
-        )
-    for axis in shape:
-        if type(axis) is not int or axis < 0:
-            raise TensorError(
-                f"input {spec.name!r}: a shape holds lengths of 0 or more,"
-                f" came {_short(axis)}"
-            )
-    if not fits(spec, shape):
-        raise TensorError(
-            f"input {spec.name!r}: expected the shape {describe_shape(spec.shape)},"
-            f" came {shape}"
-        )
-    if math.prod(shape) > ELEMENTS_MAX:
-        raise LimitExceededError(
-            f"input {spec.name!r}: at most {ELEMENTS_MAX} elements, came {shape}"
-        )
-    return tuple(shape)
+def _from_numbers(layout: Layout, data: Numbers) -> np.ndarray:
+    """Make an array without Python's objects, but of text and truth."""
+    lengths = data.lengths
+    if lengths is None or not _agree(lengths, layout):
+        raise _wrong_lengths(layout, lengths)
+    if layout.dtype.kind in "bO":
+        return _from_list(layout, data.to_list())
+    try:
+        flat = data.to_array(_WIDE.get(layout.dtype.kind, "d"))
+    except TypeError as error:
+        leaves = islice(data.leaves(), SEARCHED_MAX)
+        raise _wrong_kind(layout, leaves) from error
+    except ValueError as error:
+        raise _out_of_range(layout) from error
+    return _converted(layout, flat)
 
 
-def fits(spec: TensorSpec, shape: Sequence[int]) -> bool:
-    """Say whether an array of `shape` may be given as `spec`."""
-    if len(shape) != len(spec.shape):
-        return False
-    return all(want in (-1, have) for want, have in zip(spec.shape, shape, strict=True))
+def _agree(lengths: tuple[int, ...], layout: Layout) -> bool:
+    """Say whether the lists are flat, or nested as the shape says."""
+    if lengths in (layout.shape, (layout.count,)):
+        return True
+    # Inside empty lists there are none that could show the axes that follow.
+    return lengths[-1] == 0 and lengths == layout.shape[: len(lengths)]
 
 
-def describe_shape(shape: Sequence[int]) -> str:
-    """Write a shape for people: `[any, 4]`."""
-    return f"[{', '.join('any' if axis == -1 else str(axis) for axis in shape)}]"
+def _converted(layout: Layout, flat: np.ndarray) -> np.ndarray:
+    """Return the elements in the type that the model takes, where all fit."""
+    dtype = layout.dtype
+    if flat.dtype != dtype:
+        if dtype.kind in "iu":
+            return _narrowed(layout, flat).reshape(layout.shape)
+        with np.errstate(over="ignore"):
+            flat = flat.astype(dtype)
+        # JSON has no infinity: where one is, a number was too large for the type.
+        if not np.isfinite(flat).all():
+            raise _out_of_range(layout)
+    return flat.reshape(layout.shape)
 
 
-def _flatten(spec: TensorSpec, shape: Sequence[int], data: object) -> list[object]:
-    """Return the elements in row-major order, as many as `shape` holds."""
-    if not isinstance(data, list):
-        raise TensorError(f"input {spec.name!r}: the data must be a list")
+def _narrowed(layout: Layout, flat: np.ndarray) -> np.ndarray:
+    """Return 64-bit integers in a narrower type, where all fit."""
+    limits = np.iinfo(layout.dtype)
+    if flat.size and not limits.min <= int(flat.min()) <= int(flat.max()) <= limits.max:
+        raise _out_of_range(layout)
+    return flat.astype(layout.dtype)
+
+
+def _flatten(layout: Layout, data: list[object]) -> Sequence[object]:
+    """Return the elements in row-major order, as many as the shape holds."""
     flat: list[object] = data
     if flat and type(flat[0]) is list:
-        flat = _unnest(spec, shape, flat)
-    if len(flat) != math.prod(shape):
-        raise TensorError(
-            f"input {spec.name!r}: the shape {list(shape)} holds {math.prod(shape)}"
-            f" elements, came {len(flat)}"
-        )
+        flat = _unnest(layout, flat)
+    if len(flat) != layout.count:
+        raise _wrong_lengths(layout, (len(flat),))
     return flat
 
 
-def _unnest(spec: TensorSpec, shape: Sequence[int], data: list[object]) -> list[object]:
+def _unnest(layout: Layout, data: list[object]) -> list[object]:
     """Take one level of lists off after the other, comparing each length."""
     level = data
+    shape = layout.shape
     expected = shape[0] if shape else 0
     for length in shape[1:]:
         if len(level) != expected:
-            break
+            raise _wrong_lengths(layout, None)
         rows = [row for row in level if type(row) is list and len(row) == length]
         if len(rows) != len(level):
-            break
+            raise _wrong_lengths(layout, None)
         level = list(chain.from_iterable(rows))
-        expected = len(level)
-    else:
-        if len(level) == expected:
-            return level
-    raise TensorError(
-        f"input {spec.name!r}: the nested lists must have the lengths {list(shape)}"
-    )
+        expected *= length
+    if len(level) != expected:
+        raise _wrong_lengths(layout, None)
+    return level
 
 
-def _wrong_kind(
-    spec: TensorSpec, flat: Sequence[object], dtype: np.dtype
-) -> TensorError:
-    """Say which element is not of the input's kind."""
-    allowed = _ALLOWED[dtype.kind]
-    index, value = next((i, v) for i, v in enumerate(flat) if type(v) not in allowed)
+def _wrong_lengths(layout: Layout, came: tuple[int, ...] | None) -> TensorError:
+    """Say what lengths were expected."""
+    name, shape = layout.spec.name, list(layout.shape)
+    if came is not None and len(came) == 1:
+        return TensorError(
+            f"input {name!r}: the shape {shape} holds {layout.count} elements,"
+            f" came {came[0]}"
+        )
+    got = "lists that differ" if came is None else f"{list(came)}"
     return TensorError(
-        f"input {spec.name!r}: {spec.datatype} takes {_KINDS[dtype.kind]},"
-        f" element {index} is {_short(value)}"
+        f"input {name!r}: the nested lists must have the lengths {shape}, came {got}"
     )
 
 
-def _short(value: object) -> str:
-    """Write a JSON value for a sentence, cut short; containers by kind only."""
-    if value is None:
-        return "null"
-    if isinstance(value, list):
-        return "a list"
-    if isinstance(value, dict):
-        return "an object"
-    text = repr(value) if not isinstance(value, bool) else str(value).lower()
-    return text[:40]
+def _wrong_kind(layout: Layout, elements: Iterable[object]) -> TensorError:
+    """Say which element is not of the input's kind."""
+    expected = (
+        f"input {layout.spec.name!r}: {layout.spec.datatype} takes"
+        f" {_KINDS[layout.dtype.kind]}"
+    )
+    for index, value in enumerate(elements):
+        if type(value) not in layout.kinds:
+            return TensorError(f"{expected}, element {index} is {short(value)}")
+    return TensorError(f"{expected}, an element after {SEARCHED_MAX} is none")
+
+
+def _out_of_range(layout: Layout) -> TensorError:
+    """Say that a number does not fit its type."""
+    return TensorError(
+        f"input {layout.spec.name!r}: a number is too large for {layout.spec.datatype}"
+    )

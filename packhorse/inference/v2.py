@@ -1,118 +1,141 @@
-"""Open Inference Protocol, version 2, in JSON.
+"""Open Inference Protocol, version 2, in JSON and with binary tensors.
 
 Decodes a request against the tensors that a model declares, and encodes its
 answer. Fields of the request that the protocol does not know are ignored, as
 its clients expect; tensors that the model does not know are refused.
 
-Source: Open Inference Protocol, inference_rest.md, "Inference"
+What stands around an answer's numbers is the same for every answer of a model
+with these shapes. It is written once and remembered.
+
+Source: Open Inference Protocol, inference_rest.md, "Inference"; "Binary Tensor
+Data Extension"
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import orjson
 
 from packhorse.errors import TensorError
-from packhorse.inference.tensors import check_shape, datatype_of, decode_array
+from packhorse.inference.binary import encode_bytes
+from packhorse.inference.datatypes import datatype_of, json_values
+from packhorse.inference.layout import short
+from packhorse.inference.parameters import (
+    Parameters,
+    read_flag,
+    read_parameters,
+    read_timeout_s,
+)
+from packhorse.inference.signature import Arrays, Signature
+from packhorse.inference.v2_inputs import decode_inputs
 from packhorse.manifest import TensorSpec
-from packhorse.names import Release
 
 ID_MAX = 256
 """Characters in a request's id, which is only ever sent back."""
 
-Arrays = Mapping[str, np.ndarray]
+OUTPUTS_MAX = 1024
+"""Entries of `outputs`: no model gives as many, and each may stand there once."""
+
+REMEMBERED_MAX = 512
+"""Beginnings of answers that are kept, of about 100 bytes each."""
+
+_NOTHING: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class InferRequest:
-    """What a client asks for.
+class InferRequest(NamedTuple):
+    """What a client asks for. A tuple, since one is made for every request.
 
     Attributes:
         outputs: Names of the outputs to send back; None for all.
+        binary: Names of the outputs to send back as raw bytes.
+        timeout_s: How long the client waits; None where it does not say.
     """
 
     id: str
     inputs: Arrays
     outputs: tuple[str, ...] | None
+    binary: frozenset[str] = _NOTHING
+    timeout_s: float | None = None
 
 
-def decode_body(body: bytes | bytearray | memoryview) -> dict[str, object]:
-    """Read a request's JSON object, whichever protocol it speaks.
+class Encoded(NamedTuple):
+    """An answer's body. A tuple, since one is made for every request.
 
-    Raises:
-        TensorError: It is no JSON object.
+    Attributes:
+        json_bytes: Where its JSON ends and raw bytes follow; None where none do.
     """
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise TensorError(
-            f"a request must be JSON: {error.msg} at character {error.pos}"
-        ) from error
-    if not isinstance(document, dict):
-        raise TensorError("a request must be a JSON object")
-    return document
+
+    body: bytes
+    json_bytes: int | None = None
 
 
 def decode_request(
     document: Mapping[str, object],
-    inputs: Mapping[str, TensorSpec],
-    outputs: Mapping[str, TensorSpec],
+    signature: Signature,
+    binary: memoryview | None = None,
 ) -> InferRequest:
     """Read an inference request.
 
     Args:
-        document: What `decode_body` returned.
-        inputs: What the model takes, by name.
-        outputs: What the model gives, by name.
+        document: The request's JSON object.
+        signature: What the model takes and gives.
+        binary: What follows the JSON in the body; None where nothing said that
+            something does. Arrays are views of it.
 
     Raises:
         TensorError: It contradicts itself or the model; the sentence names the
             tensor, what was expected and what came.
+        LimitExceededError: A tensor has too many elements.
     """
-    tensors = document.get("inputs")
-    if not isinstance(tensors, list):
-        raise TensorError("a request needs the list 'inputs'")
-    arrays: dict[str, np.ndarray] = {}
-    for tensor in tensors:
-        name, array = _decode_input(tensor, inputs)
-        if name in arrays:
-            raise TensorError(f"input {name!r} stands there twice")
-        arrays[name] = array
-    if len(arrays) != len(inputs):
-        missing = next(name for name in inputs if name not in arrays)
-        raise TensorError(f"input {missing!r} is missing")
+    inputs = decode_inputs(document, signature, binary)
+    request_id = document.get("id", "")
+    if type(request_id) is not str or len(request_id) > ID_MAX:
+        request_id = _no_id(request_id)
+    if "outputs" not in document and "parameters" not in document:
+        return InferRequest(request_id, inputs, None)
+    parameters = read_parameters(document)
+    outputs, as_bytes = _decode_outputs(document, parameters, signature)
     return InferRequest(
-        id=_decode_id(document),
-        inputs=arrays,
-        outputs=_decode_outputs(document, outputs),
+        request_id, inputs, outputs, as_bytes, read_timeout_s(parameters)
     )
 
 
-def encode_response(release: Release, request_id: str, outputs: Arrays) -> bytes:
+def encode_response(
+    name: str, version: str, request: InferRequest, outputs: Arrays
+) -> Encoded:
     """Write the answer to an inference request.
 
-    NaN and the infinities are written as null; 64-bit integers keep every digit.
+    In JSON NaN and the infinities are written as null; integers keep every digit.
+
+    Args:
+        name: Of the model.
+        version: Of the model.
+        request: What was asked for.
+        outputs: What the model gave, by name, in the order to answer in.
     """
-    document: dict[str, object] = {
-        "model_name": release.model,
-        "model_version": str(release.version),
-    }
-    if request_id:
-        document["id"] = request_id
-    document["outputs"] = [
-        {
-            "name": name,
-            "datatype": datatype_of(array),
-            "shape": array.shape,
-            "data": _flat(array),
-        }
-        for name, array in outputs.items()
-    ]
-    return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+    parts = [_head(name, version)]
+    raws: list[bytes | memoryview] = []
+    for output, array in outputs.items():
+        parts.append(_beginning(output, array.dtype, array.shape))
+        if output in request.binary:
+            raws.append(encode_bytes(array))
+            size = len(raws[-1])
+            parts.append(b'"parameters":{"binary_data_size":%d}},' % size)
+        else:
+            parts += (b'"data":', _flat(array), b"},")
+    if outputs:
+        parts[-1] = parts[-1][:-1]
+    tail = b'],"id":' + orjson.dumps(request.id) + b"}" if request.id else b"]}"
+    parts.append(tail)
+    if not raws:
+        return Encoded(b"".join(parts))
+    json_bytes = sum(map(len, parts))
+    return Encoded(b"".join([*parts, *raws]), json_bytes)
 
 
-def encode_specs(specs: Sequence[TensorSpec]) -> list[dict[str, object]]:
+def encode_specs(specs: Iterable[TensorSpec]) -> list[dict[str, object]]:
     """Write tensors as the protocol's model metadata does."""
     return [
         {"name": spec.name, "datatype": spec.datatype, "shape": list(spec.shape)}
@@ -120,68 +143,65 @@ def encode_specs(specs: Sequence[TensorSpec]) -> list[dict[str, object]]:
     ]
 
 
-def _decode_input(
-    tensor: object, inputs: Mapping[str, TensorSpec]
-) -> tuple[str, np.ndarray]:
-    """Read one entry of `inputs`."""
-    if not isinstance(tensor, dict):
-        raise TensorError("every entry of 'inputs' must be an object")
-    name = tensor.get("name")
-    spec = inputs.get(name) if isinstance(name, str) else None
-    if spec is None:
-        raise TensorError(
-            f"the model takes the inputs {sorted(inputs)}, came {str(name)[:80]!r}"
-        )
-    datatype = tensor.get("datatype")
-    if datatype != spec.datatype:
-        raise TensorError(
-            f"input {spec.name!r}: expected the datatype {spec.datatype},"
-            f" came {str(datatype)[:40]!r}"
-        )
-    shape = check_shape(spec, tensor.get("shape"))
-    return spec.name, decode_array(spec, shape, tensor.get("data"))
+def _no_id(request_id: object) -> str:
+    """Return no id where a client sends null for it, and refuse anything else."""
+    if request_id is None:
+        return ""
+    raise TensorError(
+        f"'id' must be text of at most {ID_MAX} characters, came {short(request_id)}"
+    )
 
 
 def _decode_outputs(
-    document: Mapping[str, object], outputs: Mapping[str, TensorSpec]
-) -> tuple[str, ...] | None:
-    """Read which outputs are asked for, each once, in the order asked."""
+    document: Mapping[str, object], parameters: Parameters, signature: Signature
+) -> tuple[tuple[str, ...] | None, frozenset[str]]:
+    """Read which outputs are asked for, each once, in the order asked.
+
+    Returns:
+        Their names, None for all; and the names of those wanted as raw bytes.
+    """
+    all_binary = read_flag(parameters, "binary_data_output", default=False)
     asked = document.get("outputs")
     if asked is None or asked == []:
-        return None
-    if not isinstance(asked, list):
-        raise TensorError("'outputs' must be a list")
-    names: dict[str, None] = {}
+        return None, frozenset(signature.outputs) if all_binary else _NOTHING
+    if not isinstance(asked, list) or len(asked) > OUTPUTS_MAX:
+        raise TensorError(f"'outputs' must be a list of at most {OUTPUTS_MAX} objects")
+    wanted: dict[str, bool] = {}
     for entry in asked:
-        name = entry.get("name") if isinstance(entry, dict) else None
-        if not isinstance(name, str) or name not in outputs:
-            raise TensorError(
-                f"the model gives the outputs {sorted(outputs)},"
-                f" came {str(name)[:80]!r}"
-            )
-        names[name] = None
-    return tuple(names)
+        name = _output_name(entry, signature)
+        if name in wanted:
+            raise TensorError(f"output {name!r} is asked for twice")
+        own = read_parameters(entry, name)
+        wanted[name] = read_flag(own, "binary_data", name, default=all_binary)
+    return tuple(wanted), frozenset(name for name, is_raw in wanted.items() if is_raw)
 
 
-def _decode_id(document: Mapping[str, object]) -> str:
-    """Read the request's id, and look at its parameters' shape."""
-    request_id = document.get("id", "")
-    if not isinstance(request_id, str) or len(request_id) > ID_MAX:
-        raise TensorError(f"'id' must be text of at most {ID_MAX} characters")
-    if not isinstance(document.get("parameters", {}), dict):
-        raise TensorError("'parameters' must be an object")
-    return request_id
+def _output_name(entry: object, signature: Signature) -> str:
+    """Return the output that one entry of `outputs` asks for."""
+    name = entry.get("name") if isinstance(entry, dict) else None
+    if not isinstance(name, str) or name not in signature.outputs:
+        raise TensorError(
+            f"the model gives the outputs {sorted(signature.outputs)},"
+            f" came {short(name)}"
+        )
+    return name
 
 
-def _flat(array: np.ndarray) -> object:
-    """Return the elements in row-major order, in a form that orjson writes."""
-    if array.dtype.kind in "OUS":
-        return [_text(value) for value in array.reshape(-1).tolist()]
-    return np.ascontiguousarray(array).reshape(-1)
+@lru_cache(maxsize=REMEMBERED_MAX)
+def _head(name: str, version: str) -> bytes:
+    """Write an answer's beginning."""
+    document = {"model_name": name, "model_version": version}
+    return orjson.dumps(document)[:-1] + b',"outputs":['
 
 
-def _text(value: object) -> str:
-    """Return a string tensor's element as text."""
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    return str(value)
+@lru_cache(maxsize=REMEMBERED_MAX)
+def _beginning(name: str, dtype: np.dtype, shape: tuple[int, ...]) -> bytes:
+    """Write an output's beginning, up to its data."""
+    datatype = datatype_of(dtype)
+    document = {"name": name, "datatype": datatype, "shape": shape}
+    return orjson.dumps(document)[:-1] + b","
+
+
+def _flat(array: np.ndarray) -> bytes:
+    """Write the elements in row-major order."""
+    return orjson.dumps(json_values(array.ravel()), option=orjson.OPT_SERIALIZE_NUMPY)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.edge_runtime.clients import Client
 from tests.edge_runtime.gateways import Gateway
 
 
@@ -23,3 +24,20 @@ def start_gateway(state_dir):
     yield start
     for gateway in started:
         gateway.stop()
+
+
+@pytest.fixture
+def start_clients():
+    clients = []
+
+    def start(port, count=6):
+        for number in range(count):
+            client = Client(port, keeps_alive=number % 3 != 0)
+            clients.append(client)
+            client.start()
+        return clients
+
+    yield start
+    for client in clients:
+        client.stopped.set()
+        client.join()

@@ -1,5 +1,8 @@
 """Durable steps: whole or not at all."""
 
+import resource
+import sys
+
 import pytest
 
 from edge_runtime import durable
@@ -59,3 +62,52 @@ def test_moving_between_directories_replaces_the_target(tmp_path):
     durable.unlink(tmp_path / "d" / "f")
     durable.unlink(tmp_path / "d" / "f")
     assert names(tmp_path / "d") == []
+
+
+def test_a_file_grows_at_its_end_only(tmp_path):
+    (tmp_path / "f").write_bytes(b"one")
+    file = durable.GrowingFile(tmp_path / "f", mode=0o600)
+    file.append(b"two")
+    file.cut(4)
+    file.append(b"!")
+    file.flush()
+    file.close()
+    assert (tmp_path / "f").read_bytes() == b"onet!"
+
+
+def test_what_the_disk_has_no_room_for_leaves_nothing_behind(tmp_path):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    file = durable.GrowingFile(tmp_path / "f")
+    file.append(b"whole")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            file.append(b"half of this")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    file.append(b", again")
+    file.close()
+    assert (tmp_path / "f").read_bytes() == b"whole, again"
+
+
+def test_each_step_is_announced_before_it_is_taken(tmp_path):
+    path = tmp_path / "f"
+    steps = []
+
+    def note(event, arguments):
+        if event == durable.EVENT and arguments[1] == str(path):
+            steps.append((arguments[0], path.exists(), *arguments[2:]))
+
+    sys.addaudithook(note)
+    file = durable.GrowingFile(path)
+    file.append(b"body")
+    file.cut(2)
+    file.flush()
+    file.close()
+
+    assert steps == [
+        ("create", False),
+        ("append", True, b"body"),
+        ("cut", True, 2),
+        ("fsync", True),
+    ]

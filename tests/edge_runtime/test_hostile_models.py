@@ -99,7 +99,7 @@ def test_a_request_that_would_run_for_ever_is_ended_and_holds_nobody_up(gateway)
 
     asking.join()
     ((status, reply),) = replies
-    assert (status, reply["error"]) == (500, "the model was stopped after 2 s")
+    assert (status, reply["error"]) == (504, "the model was stopped after 2 s")
     assert gateway.status()["worker_pid"] == pid
 
 
@@ -107,7 +107,7 @@ def test_a_worker_whose_model_cannot_be_stopped_ends_itself():
     script = (
         "import time; from edge_runtime.run_watch import RunWatch\n"
         "class Deaf: terminate = False\n"
-        "RunWatch(0.1).begin(Deaf()); time.sleep(20)"
+        "RunWatch(0.1).lane(Deaf).begin(); time.sleep(20)"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, cwd=ROOT, check=False
@@ -176,7 +176,7 @@ def read_rest(connection):
 
 
 def test_a_body_gets_room_as_it_comes():
-    body = SizedBody(3 * STEP_BYTES, memoryview(b"{"))
+    body = SizedBody(3 * STEP_BYTES, memoryview(b"{"), 0)
     assert len(body.body) == STEP_BYTES
 
     while not body.is_whole:
@@ -186,6 +186,13 @@ def test_a_body_gets_room_as_it_comes():
 
     assert len(body.body) == 3 * STEP_BYTES
     assert body.body[:1] == b"{"
+
+
+@pytest.mark.parametrize("json_bytes", [0, 1, 15, 16, 203])
+def test_the_tensors_of_a_body_lie_as_numbers_must(json_bytes):
+    body = SizedBody(5000, memoryview(b""), json_bytes)
+    tensors = np.frombuffer(body.room()[json_bytes:], np.uint8)
+    assert tensors.ctypes.data % 16 == 0
 
 
 def test_the_allowance_is_given_back_and_taken_again():

@@ -136,9 +136,9 @@ def test_a_chunked_body_is_refused_where_it_grows_too_long(gateway):
 
 
 def test_a_head_that_is_too_long_is_refused(gateway):
-    for wire in (post(b"", "A: " + "a" * 17_000, length=0), b"GET /" + b"a" * 40_000):
-        status, _, closes = exchange(gateway, wire)
-        assert (status, closes) == (431, True)
+    wire = post(b"", "A: " + "a" * 17_000, length=0)
+    status, _, closes = exchange(gateway, wire)
+    assert (status, closes) == (431, True)
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ def test_a_gateway_keeps_nothing_for_the_maker_of_its_runtime(
     assert [*home.rglob("*"), *temporary.rglob("*")] == []
 
 
-@pytest.mark.parametrize("command", ["serve", "status", "agent"])
+@pytest.mark.parametrize("command", ["serve", "status", "agent", "log"])
 def test_help_of_a_command_lists_its_settings_and_examples(command):
     done = run(command, "--help")
     assert done.returncode == 0
@@ -74,7 +74,7 @@ def test_help_of_a_command_lists_its_settings_and_examples(command):
     assert f"edge-runtime {command}" in done.stdout.partition("example")[2]
 
 
-@pytest.mark.parametrize("command", ["serve", "status"])
+@pytest.mark.parametrize("command", ["serve", "status", "log"])
 def test_a_missing_setting_is_a_sentence_and_no_traceback(command):
     done = run(command)
     assert done.returncode == 1
@@ -91,7 +91,7 @@ def test_all_missing_settings_are_named_at_once():
     assert len(done.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize("command", ["serve", "status"])
+@pytest.mark.parametrize("command", ["serve", "status", "log"])
 def test_a_state_directory_that_cannot_be_is_a_sentence(command):
     done = run(command, PACKHORSE_STATE_DIR="/dev/null")
     assert done.returncode == 1

@@ -6,7 +6,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edge_runtime.errors import ModelError
-from edge_runtime.external_data import external_locations
+from edge_runtime.model_file import read_model_file
 from edge_runtime.model_session import ModelSession
 from packhorse.manifest import TensorSpec
 from tests.models import onnx_bytes, tiny_answer, tiny_model
@@ -115,7 +115,7 @@ def test_locations_are_found_wherever_a_tensor_can_stand(save):
     training.algorithm.initializer.append(external("in_training.bin"))
     many = node.attribute.add()
     many.tensors.append(external("in_list.bin"))
-    found = external_locations(save(model.SerializeToString()))
+    found = read_model_file(save(model.SerializeToString())).locations
     places = ("graph", "sparse", "function", "training", "list")
     assert found == {f"in_{place}.bin" for place in places}
 
@@ -134,7 +134,7 @@ def test_a_field_number_that_other_parsers_would_cut_is_refused(save):
     # 0x3a is the graph's tag; with bit 32 set, C++ would still see the graph.
     body = b"\xba\x80\x80\x80\x10\x00"
     with pytest.raises(ModelError, match="no ONNX model"):
-        external_locations(save(body))
+        read_model_file(save(body))
 
 
 def test_any_cut_of_a_model_is_refused_or_answers_nothing_else(save):

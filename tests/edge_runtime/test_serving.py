@@ -127,10 +127,8 @@ def test_status_and_metrics_count_what_was_answered(gateway):
     document = json.loads(gateway.get("/status")[2])
     assert document["requests"]["infer"]["200"] >= 1
     metrics = gateway.get("/metrics")[2].decode()
-    assert (
-        'packhorse_requests_total{route="infer",status="200",release="tiny@3"}'
-        in metrics
-    )
+    line = 'packhorse_requests_total{model="tiny",release="tiny@3",outcome="ok"} '
+    assert line in metrics
 
 
 def test_recent_requests_can_be_had_as_arrays(gateway):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from edge_runtime.errors import SettingsError
-from edge_runtime.settings import agent_settings, serve_settings
+from edge_runtime.settings import LogSettings, serve_settings
 
 SERVE = {"PACKHORSE_STATE_DIR": "/var/lib/packhorse"}
 CONTAINER = {
@@ -15,23 +15,6 @@ CONTAINER = {
     "AIP_STORAGE_URI": "gs://bucket/targets/bundles/m/1/",
     "PACKHORSE_BUNDLE_SHA256": "0" * 64,
 }
-
-
-@pytest.fixture
-def agent(tmp_path):
-    (tmp_path / "root.json").touch()
-    return {
-        **SERVE,
-        "PACKHORSE_DEVICE": "gateway-1",
-        "PACKHORSE_RING": "0",
-        "PACKHORSE_MODEL": "magika",
-        "PACKHORSE_VARIANTS": "int8, fp32",
-        "PACKHORSE_REPOSITORY_URL": "http://127.0.0.1:1/bucket/",
-        "PACKHORSE_ROOT_FILE": str(tmp_path / "root.json"),
-        "PACKHORSE_ENROLL_URL": "http://127.0.0.1:2",
-        "PACKHORSE_REPORT_URL": "http://127.0.0.1:3",
-        "PACKHORSE_MQTT_URL": "mqtt://127.0.0.1:4",
-    }
 
 
 def test_a_gateway_listens_on_loopback_unless_told_otherwise():
@@ -53,11 +36,47 @@ def test_a_gateway_listens_on_loopback_unless_told_otherwise():
         ("PACKHORSE_PROBATION_S", "soon"),
         ("PACKHORSE_PROBATION_S", "nan"),
         ("PACKHORSE_BODY_MAX_BYTES", "-1"),
+        ("PACKHORSE_BODY_MAX_BYTES", "9" * 5000),
+        ("PACKHORSE_BODY_MAX_BYTES", "\u0661"),
+        ("PACKHORSE_MODELS_DIR", "relative"),
+        ("PACKHORSE_MODELS_DIR", "/nowhere"),
+        ("PACKHORSE_ALLOW_LOAD", "yes"),
+        ("PACKHORSE_PROCESSES", "0"),
+        ("PACKHORSE_PROCESSES", "65"),
+        ("PACKHORSE_BATCHES_AHEAD_MAX", "0"),
+        ("PACKHORSE_BATCH_ROWS_MAX", "0"),
+        ("PACKHORSE_PREDICTION_LOG", "some"),
+        ("PACKHORSE_PREDICTION_LOG_RATIO", "1.1"),
+        ("PACKHORSE_PREDICTION_LOG_RATIO", "nan"),
+        ("PACKHORSE_PREDICTION_LOG_RATIO", "half"),
     ],
 )
 def test_a_wrong_serve_setting_is_named(name, value):
     with pytest.raises(SettingsError, match=name):
         serve_settings({**SERVE, name: value})
+
+
+def test_what_is_set_for_models_and_the_log_is_read(tmp_path):
+    settings = serve_settings(
+        {
+            **SERVE,
+            "PACKHORSE_MODELS_DIR": str(tmp_path),
+            "PACKHORSE_ALLOW_LOAD": "1",
+            "PACKHORSE_BATCH_ROWS_MAX": "1",
+            "PACKHORSE_PREDICTION_LOG": "full",
+            "PACKHORSE_PREDICTION_LOG_RATIO": "0.5",
+            "PACKHORSE_PREDICTION_LOG_MAX_BYTES": "1000",
+        }
+    )
+    assert (settings.models_dir, settings.allow_load) == (tmp_path, True)
+    assert settings.limits.batch_rows_max == 1
+    assert settings.prediction_log == LogSettings(0.5, "full", 1000)
+
+
+def test_models_are_not_loaded_into_one_of_several_processes():
+    several = {"PACKHORSE_ALLOW_LOAD": "1", "PACKHORSE_PROCESSES": "2"}
+    with pytest.raises(SettingsError, match=r"PACKHORSE_PROCESSES=1, came 2"):
+        serve_settings({**SERVE, **several})
 
 
 def test_ipv6_loopback_is_loopback():
@@ -85,28 +104,3 @@ def test_a_container_can_be_led_to_loopback():
 def test_a_missing_container_setting_is_named(name):
     with pytest.raises(SettingsError, match=name):
         serve_settings({k: v for k, v in CONTAINER.items() if k != name})
-
-
-def test_the_agent_reads_its_settings(agent):
-    settings = agent_settings(agent)
-    assert settings.variants == ("int8", "fp32")
-    assert settings.repository_url == "http://127.0.0.1:1/bucket"
-    assert settings.mqtt.protocol == "5"
-    assert agent_settings({**agent, "PACKHORSE_MQTT_URL": ""}).mqtt is None
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("PACKHORSE_DEVICE", ""),
-        ("PACKHORSE_MODEL", "Magika"),
-        ("PACKHORSE_RING", "100"),
-        ("PACKHORSE_VARIANTS", "fp32,,int8"),
-        ("PACKHORSE_REPOSITORY_URL", "gs://bucket"),
-        ("PACKHORSE_ROOT_FILE", "/nowhere/root.json"),
-        ("PACKHORSE_MQTT_PROTOCOL", "4"),
-    ],
-)
-def test_a_wrong_agent_setting_is_named(agent, name, value):
-    with pytest.raises(SettingsError, match=name):
-        agent_settings({**agent, name: value})

@@ -1,24 +1,21 @@
 """Workers come, go and die; clients do not notice."""
 
-import http.client
 import json
 import os
 import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
-import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
 from edge_runtime.slots import open_slots
 from packhorse.golden import GoldenSamples
+from tests.edge_runtime.clients import ROW, problems
 from tests.edge_runtime.gateways import ROOT, infer_document, install_tiny, wait_for
-from tests.models import onnx_bytes, tiny_answer, tiny_golden, tiny_model
+from tests.models import onnx_bytes, tiny_golden, tiny_model
 
-ROW = [1.0, 2.0, 3.0, 4.0]
 LONG_S = "120"
 
 
@@ -28,77 +25,12 @@ def first(state_dir):
     return install_tiny(state_dir, "a", 1, is_active=True)
 
 
-class Client(threading.Thread):
-    """Asks on and on over connections of its own, and checks every answer."""
-
-    def __init__(self, port, *, keeps_alive):
-        super().__init__()
-        self.port, self.keeps_alive = port, keeps_alive
-        self.stopped = threading.Event()
-        self.problems, self.versions = [], []
-
-    def run(self):
-        connection = None
-        body = json.dumps(infer_document([ROW]))
-        while not self.stopped.is_set():
-            try:
-                connection = connection or http.client.HTTPConnection(
-                    "127.0.0.1", self.port, timeout=20
-                )
-                connection.request("POST", "/v2/models/tiny/infer", body)
-                reply = connection.getresponse()
-                self.check(reply, json.loads(reply.read()))
-            except (OSError, http.client.HTTPException) as error:
-                self.problems.append(repr(error))
-                connection = None
-            if connection and not self.keeps_alive:
-                connection.close()
-                connection = None
-        if connection:
-            connection.close()
-
-    def check(self, reply, document):
-        version = int(document.get("model_version", 0))
-        expected = tiny_answer([ROW], version)[0]
-        got = document["outputs"][0]["data"] if version else []
-        header = reply.getheader("X-Packhorse-Release")
-        if not version or not np.allclose(got, expected, atol=1e-5):
-            self.problems.append(document)
-        elif header != f"tiny@{version}":
-            self.problems.append(header)
-        self.versions.append(version)
-
-
-@pytest.fixture
-def start_clients():
-    clients = []
-
-    def start(port, count=6):
-        for number in range(count):
-            client = Client(port, keeps_alive=number % 3 != 0)
-            clients.append(client)
-            client.start()
-        return clients
-
-    yield start
-    for client in clients:
-        client.stopped.set()
-        client.join()
-
-
 def is_refused(gateway):
     try:
         gateway.connect().close()
     except ConnectionRefusedError:
         return True
     return False
-
-
-def problems(clients):
-    for client in clients:
-        client.stopped.set()
-        client.join()
-    return [problem for client in clients for problem in client.problems]
 
 
 def broken_model():

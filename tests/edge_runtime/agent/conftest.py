@@ -10,7 +10,7 @@ from edge_runtime.agent.loop import build_agent
 from edge_runtime.agent.report import Spool
 from edge_runtime.agent.trust import Trust
 from edge_runtime.agent.web import Web
-from edge_runtime.settings import AgentSettings
+from edge_runtime.agent_settings import AgentSettings
 from packhorse.device_key import public_pem, verify_envelope
 from packhorse.report import decode_report, open_envelope
 from tests.edge_runtime.agent.gateway import running_gateway

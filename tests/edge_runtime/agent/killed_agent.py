@@ -17,8 +17,8 @@ import sys
 from edge_runtime.agent.enroll import load_identity
 from edge_runtime.agent.loop import build_agent
 from edge_runtime.agent.report import Spool
+from edge_runtime.agent_settings import agent_settings
 from edge_runtime.durable import EVENT
-from edge_runtime.settings import agent_settings
 
 STEPS_MAX = 20
 

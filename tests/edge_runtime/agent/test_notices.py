@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from edge_runtime.agent.notices import Notices, notice_topic
-from edge_runtime.settings import MqttSettings
+from edge_runtime.agent_settings import MqttSettings
 from tests.edge_runtime.agent.broker import publishing
 from tests.edge_runtime.agent.gateway import wait_until
 from tests.mosquitto import running_mosquitto

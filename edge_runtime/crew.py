@@ -1,0 +1,198 @@
+"""The processes of one worker: forked once its models are warm, and all alike.
+
+They share the models' memory and the listening socket; the kernel gives each new
+connection to one of them. The first is the one that the supervisor knows. It
+passes the supervisor's orders on, each mate over a line of its own, and mates obey
+as the first itself does: the end of the line means, finish what runs and exit 0.
+
+A mate that ends unasked ends the whole worker, and the supervisor starts another:
+a process with a loop and threads cannot fork a new one.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import orjson
+
+from edge_runtime.errors import WorkerError
+from edge_runtime.load import Load, shared_numbers
+from edge_runtime.log import log
+from edge_runtime.shared_board import SharedBoard
+
+ORDER_S = 8.0
+"""Less than the supervisor waits for the order that it gave."""
+
+_LOOK_S = 0.02
+
+Document = Mapping[str, object]
+
+
+@dataclass(slots=True, eq=False)
+class Mate:
+    """Another process of this worker, as the first one sees it."""
+
+    pid: int
+    line: socket.socket
+    replies: asyncio.Queue[bytes] = field(default_factory=asyncio.Queue)
+    writer: asyncio.StreamWriter | None = None
+    status: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Crew:
+    """What one process knows of all.
+
+    Attributes:
+        number: Its own, 0 for the first.
+        control_fd: Its line to whoever gives it orders.
+        mates: The others, for the first; none for the others.
+        board: Where each leaves its measures for all.
+        load: Where it says how many connections it has.
+    """
+
+    number: int
+    control_fd: int
+    mates: tuple[Mate, ...]
+    board: SharedBoard
+    load: Load
+
+
+def fork_crew(processes: int, control_fd: int) -> Crew:
+    """Fork so many processes less one; return in each of them.
+
+    Where a library runs threads, a model's for one, a fork would copy their locks
+    without them: this process then stays alone, and says so. Our own threads begin
+    anew in each process.
+
+    Raises:
+        WorkerError: The machine has no room for another process.
+    """
+    if processes > 1 and (threads := _foreign_threads()) > 0:
+        log("processes_refused", asked=processes, threads=threads)
+        processes = 1
+    board, loads = SharedBoard(processes), shared_numbers(processes)
+    mates: list[Mate] = []
+    for number in range(1, processes):
+        line, theirs = socket.socketpair()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            raise WorkerError(
+                f"no process could be forked: {error.strerror}"
+            ) from error
+        if pid == 0:
+            for end in (line, *(mate.line for mate in mates)):
+                end.close()
+            os.close(control_fd)
+            return Crew(number, theirs.detach(), (), board, Load(loads, number))
+        theirs.close()
+        mates.append(Mate(pid, line))
+    return Crew(0, control_fd, tuple(mates), board, Load(loads, 0))
+
+
+def _foreign_threads() -> int:
+    """Count the threads that Python does not know: a library's, with its locks."""
+    return len(list(Path("/proc/self/task").iterdir())) - threading.active_count()
+
+
+class Mates:
+    """The lines from the first process to the others."""
+
+    def __init__(self, mates: Sequence[Mate]) -> None:
+        """Take charge; `meet` opens the lines."""
+        self._mates = mates
+        self._tasks: list[asyncio.Task[None]] = []
+        self._lost: asyncio.Future[Mate] = asyncio.get_running_loop().create_future()
+
+    async def meet(self) -> None:
+        """Wait until every mate obeys.
+
+        Raises:
+            WorkerError: One does not.
+        """
+        for mate in self._mates:
+            reader, mate.writer = await asyncio.open_connection(sock=mate.line)
+            self._tasks.append(asyncio.create_task(self._listen(mate, reader)))
+        for mate in self._mates:
+            await _reply(mate)
+
+    async def order(self, order: Document) -> None:
+        """Have every mate carry out an order.
+
+        Raises:
+            WorkerError: One did not, and says why.
+        """
+        line = orjson.dumps(order) + b"\n"
+        for mate in self._mates:
+            _send(mate, line)
+        for mate in self._mates:
+            await _reply(mate)
+
+    async def lost(self) -> Mate:
+        """Wait for a mate to end unasked."""
+        return await asyncio.shield(self._lost)
+
+    async def dismiss(self, *, limit_s: float) -> None:
+        """Let every mate finish what it runs; kill who takes longer than that."""
+        for mate in self._mates:
+            if mate.writer is not None:
+                mate.writer.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limit_s):
+                await self._ended()
+        for mate in self._mates:
+            if not _has_ended(mate):
+                log("mate_killed", pid=mate.pid)
+                os.kill(mate.pid, signal.SIGKILL)
+        await self._ended()
+        for task in self._tasks:
+            task.cancel()
+
+    async def _ended(self) -> None:
+        """Wait until every mate has ended."""
+        # Not every kernel has descriptors of processes, and a thread would stay.
+        while not all(map(_has_ended, self._mates)):  # noqa: ASYNC110
+            await asyncio.sleep(_LOOK_S)
+
+    async def _listen(self, mate: Mate, reader: asyncio.StreamReader) -> None:
+        """Take a mate's replies until its line ends."""
+        with contextlib.suppress(OSError):
+            while line := await reader.readline():
+                mate.replies.put_nowait(line)
+        mate.replies.put_nowait(b"")
+        if not self._lost.done():
+            self._lost.set_result(mate)
+
+
+def _send(mate: Mate, line: bytes) -> None:
+    if mate.writer is None or mate.writer.is_closing():
+        raise WorkerError(f"process {mate.pid} ended")
+    mate.writer.write(line)
+
+
+async def _reply(mate: Mate) -> None:
+    """Wait for one reply, which must be a good one."""
+    try:
+        async with asyncio.timeout(ORDER_S):
+            line = await mate.replies.get()
+    except TimeoutError as error:
+        raise WorkerError(f"process {mate.pid} does not obey") from error
+    if not line:
+        raise WorkerError(f"process {mate.pid} ended")
+    reply = orjson.loads(line)
+    if not (reply.get("ok") or reply.get("ready")):
+        raise WorkerError(str(reply.get("reason")))
+
+
+def _has_ended(mate: Mate) -> bool:
+    if mate.status is None:
+        pid, status = os.waitpid(mate.pid, os.WNOHANG)
+        mate.status = status if pid else None
+    return mate.status is not None
