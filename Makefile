@@ -2,6 +2,7 @@
 #
 #   make demo        two releases of a real model travel the whole path, on this machine
 #   make test        the tests
+#   make fuzz        an hour of wrong and odd requests against a gateway; FUZZ_S says how long
 #   make kills       every process killed at many moments of a release's life; an hour
 #   make bench-serving   our server and its peers in one ring; 20 minutes
 #   make coverage    the tests, and which lines and branches they reach
@@ -22,7 +23,7 @@ SCHEMAS := .cache/workflows-emulator-1.10.0/.complete
 BENCH := bench/serving/requirements
 CLIENTS := .venv-clients/.complete
 
-.PHONY: help setup demo test status-page kills coverage check format lint types imports pins clean system-packages bench-serving
+.PHONY: help setup demo test status-page fuzz kills coverage check format lint types imports pins clean system-packages bench-serving
 .DEFAULT_GOAL := help
 
 help:
@@ -43,9 +44,13 @@ bench-serving: setup
 kills: setup
 	@KILLS_LONG=1 $(RUN) -m pytest -q tests/path/test_kills.py --log-cli-level=INFO $(ARGS)
 
+# What fails is written to .build/fuzz; a seed, in ARGS, gives the same requests again.
+fuzz: setup
+	@$(RUN) -m tests.fuzz --seconds $${FUZZ_S:-3600} $(ARGS)
+
 # Takes the time that its chart shows.
 status-page: setup system-packages
-	@STATUS_PICTURE_S=900 $(RUN) -m pytest -q tests/edge_runtime/test_status_page.py -k documentation
+	@STATUS_PICTURE_S=900 $(RUN) -m pytest -q tests/edge_runtime/views/test_status_page.py -k documentation
 
 coverage: setup $(CLIENTS) $(MAGIKA) $(SCHEMAS) system-packages
 	@rm -rf .build/coverage && mkdir -p .build/coverage

@@ -2,7 +2,6 @@
 
 import os
 import sys
-import tempfile
 from argparse import Namespace
 from collections.abc import Mapping
 from contextlib import suppress
@@ -65,6 +64,8 @@ def _serve(settings: ServeSettings) -> int:
 
     if settings.container is None:
         return serve(settings)
+    import tempfile  # noqa: PLC0415 - container only
+
     from edge_runtime.cloud import install_from_cloud  # noqa: PLC0415 - container only
     from edge_runtime.slots import NAMES, open_slots  # noqa: PLC0415 - container only
 

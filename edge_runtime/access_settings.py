@@ -23,6 +23,9 @@ TOKEN_MAX = 4096
 TOKENS_MAX = 8
 """Lines of the file: a new token, an old one until every client has changed."""
 
+_NAMED = {"localhost": "127.0.0.1"}
+"""No other name is looked up: what it stands for may change, and who may ask."""
+
 _PORT_MAX = 65_535
 _TOKEN = re.compile(rf"[A-Za-z0-9._~+/-]{{{TOKEN_MIN},{TOKEN_MAX}}}=*")
 """Source: RFC 6750, 2.1"""
@@ -77,11 +80,12 @@ def read_listen(environ: Environment, access: AccessSettings | None) -> tuple[st
     text = environ.text("PACKHORSE_LISTEN", "127.0.0.1:8080")
     host, _, port = text.rpartition(":")
     try:
-        address = ipaddress.ip_address(host.strip("[]"))
+        address = ipaddress.ip_address(_NAMED.get(host, host.strip("[]")))
     except ValueError as error:
         raise SettingsError(
-            f"PACKHORSE_LISTEN must be an IP address and a port,"
-            f" as 127.0.0.1:8080, not {text!r}"
+            "PACKHORSE_LISTEN must be an IP address, or localhost, and a port,"
+            " as 127.0.0.1:8080, or 0.0.0.0:8080 for all addresses of IPv4,"
+            f" not {text!r}"
         ) from error
     is_guarded = access is not None and access.is_guarded
     is_open = environ.flag("PACKHORSE_LISTEN_UNPROTECTED")

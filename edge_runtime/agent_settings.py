@@ -85,7 +85,7 @@ def _mqtt(environ: Environment) -> MqttSettings | None:
         return None
     return MqttSettings(
         url=environ.matching("PACKHORSE_MQTT_URL", r"mqtts?://.+"),
-        protocol=environ.matching("PACKHORSE_MQTT_PROTOCOL", r"5|3\.1\.1", default="5"),
+        protocol=environ.choice("PACKHORSE_MQTT_PROTOCOL", ("5", "3.1.1"), default="5"),
         ca_file=environ.optional_file("PACKHORSE_MQTT_CA_FILE"),
         cert_file=environ.optional_file("PACKHORSE_MQTT_CERT_FILE"),
         key_file=environ.optional_file("PACKHORSE_MQTT_KEY_FILE"),

@@ -8,15 +8,15 @@ from functools import partial
 from pathlib import Path
 from typing import cast
 
-from edge_runtime.access import Access
-from edge_runtime.batcher import Arrays
-from edge_runtime.calls import Call
 from edge_runtime.counts import Counts
 from edge_runtime.crew import Crew
 from edge_runtime.dispatch import Dispatch, Watchers
+from edge_runtime.http.access import Access
+from edge_runtime.http.tls import LiveTls
+from edge_runtime.http.wsgi import WsgiApp
+from edge_runtime.inference.calls import Arrays, Call
 from edge_runtime.log import log
-from edge_runtime.models import Models
-from edge_runtime.overview import Overview, overview_routes
+from edge_runtime.models.models import Models
 from edge_runtime.prediction_log.entry import Entry
 from edge_runtime.prediction_log.folder import DIRECTORY
 from edge_runtime.prediction_log.log import PredictionLog
@@ -24,9 +24,8 @@ from edge_runtime.recent import KEPT, join_saved
 from edge_runtime.routes import build_routes
 from edge_runtime.server import Server
 from edge_runtime.service import Service
-from edge_runtime.tls import LiveTls
+from edge_runtime.views.overview import Overview, overview_routes
 from edge_runtime.worker_config import WorkerConfig
-from edge_runtime.wsgi import WsgiApp
 
 
 class Answering:
@@ -50,6 +49,7 @@ class Answering:
         self._overview = self._make_overview(config)
         self._dispatch = self._make_dispatch(config)
         self._service.submit = self._dispatch.submit
+        self._service.refused = self._dispatch.refused
         self._service.measures_of = self._overview.measures_of
         models.on_change = self._dispatch.changed
         self.server = Server(self._dispatch, config.limits, crew.load)
@@ -118,8 +118,9 @@ class Answering:
     ) -> None:
         """Keep a prediction that the log wants; it is asked for every one."""
         if self._predictions.wants():
+            elapsed_s = time.perf_counter() - call.arrived_s
             entry = Entry(
-                at_s=time.time(),
+                at_s=time.time() - elapsed_s,
                 model=call.model.name,
                 version=call.model.version,
                 request_id=call.request_id,

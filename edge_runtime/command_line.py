@@ -27,35 +27,45 @@ exit code: 0 done or told to stop; 1 failed, with the reason on standard error;
 _SERVE = """\
 environment of a gateway:
   PACKHORSE_STATE_DIR        absolute path of its slots, keys and reports; needed
-  PACKHORSE_MODELS_DIR       more models, <name>/<version>/model.onnx, beside the
-                             installed release
+  PACKHORSE_MODELS_DIR       absolute path of more models, as
+                             <name>/<version>/model.onnx, beside the installed
+                             release [none]
   PACKHORSE_ALLOW_LOAD       1: clients may load and unload those [0]
-  PACKHORSE_PROBATION_S      how long the former worker stays warm [60]
+  PACKHORSE_PROBATION_S      seconds for which the former worker stays warm [60]
 
 who may ask:
-  PACKHORSE_LISTEN           address and port [127.0.0.1:8080]; an address that
-                             others reach needs one of the three below
+  PACKHORSE_LISTEN           IP address, or localhost, and port [127.0.0.1:8080]; an
+                             address that others reach needs one of the three below
   PACKHORSE_TOKEN_FILE       tokens, one a line, of which clients send one as
-                             `Authorization: Bearer …`; health needs none
+                             `Authorization: Bearer …`; health needs none [none]
   PACKHORSE_TLS_CERT_FILE, _TLS_KEY_FILE, _TLS_CLIENT_CA_FILE
-                             speak TLS; with the last, to clients that it vouches for
+                             speak TLS; with the last, to clients that it vouches
+                             for [none: plain HTTP]
   PACKHORSE_LISTEN_UNPROTECTED
                              1: all the world may ask [0]
 
-how much:
+how much; these limits hold for each process by itself:
   PACKHORSE_PROCESSES        processes that answer, for models whose runs use one
                              thread [1]
   PACKHORSE_BODY_MAX_BYTES   largest request [67108864]
-  PACKHORSE_MEMORY_MAX_BYTES, _HEAD_S, _BODY_S, _IDLE_S, _WRITE_S, _RUN_S, _STOP_S
-                             the other limits, in bytes and seconds
+  PACKHORSE_MEMORY_MAX_BYTES address space beside eight times the models
+                             [4294967296]
+  PACKHORSE_HEAD_S           seconds for a request's head to arrive [10]
+  PACKHORSE_BODY_S           seconds for its body [30]
+  PACKHORSE_IDLE_S           seconds that a connection may wait for the next [75]
+  PACKHORSE_WRITE_S          seconds for a client to read 64 KiB of an answer [30]
+  PACKHORSE_RUN_S            seconds of one run of a model [30]
+  PACKHORSE_STOP_S           seconds for the last answers when told to stop [10]
   PACKHORSE_BATCH_ROWS_MAX   rows that are run together [64]; 1: each alone
   PACKHORSE_BATCHES_AHEAD_MAX
                              batches that a request may wait behind [64]
 
 what is kept of requests and answers:
   PACKHORSE_PREDICTION_LOG   full, summary or off [summary]
-  PACKHORSE_PREDICTION_LOG_RATIO, _MAX_BYTES
-                             share of the requests [0.01], disk [67108864]
+  PACKHORSE_PREDICTION_LOG_RATIO
+                             share of the requests [0.01]
+  PACKHORSE_PREDICTION_LOG_MAX_BYTES
+                             disk that it takes in all [67108864]
 
 environment on Vertex AI, all needed:
   AIP_HTTP_PORT, AIP_HEALTH_ROUTE, AIP_PREDICT_ROUTE, AIP_STORAGE_URI

@@ -1,6 +1,7 @@
 """How many requests were answered, by route and status, and how long they took.
 
-Counted on the event loop's thread only, so no count is ever lost to another.
+Counted on the event loop's thread only, so no count is ever lost to another. Who
+reads them in another thread copies first what may grow meanwhile.
 Several processes' counts are summed by `Counts.merge` over what `to_plain` wrote.
 """
 
@@ -77,7 +78,8 @@ class Counts:
 
     def mean_ms(self, route: str) -> float:
         """Return how long an answer took on average, in milliseconds."""
-        count = sum(n for (name, _), n in self.answered.items() if name == route)
+        answered = self.answered.copy()
+        count = sum(n for (name, _), n in answered.items() if name == route)
         return 1000.0 * self.busy_s.get(route, 0.0) / count if count else 0.0
 
     def add(self, route: str, status: int, elapsed_s: float) -> None:
@@ -91,7 +93,7 @@ class Counts:
     def describe(self) -> dict[str, dict[str, int]]:
         """Return the counts by route, then by status."""
         found: dict[str, dict[str, int]] = {}
-        for (route, status), count in sorted(self.answered.items()):
+        for (route, status), count in sorted(self.answered.copy().items()):
             found.setdefault(route, {})[str(status)] = count
         return found
 
@@ -100,7 +102,7 @@ class Counts:
         return {
             "answered": self.describe(),
             "busy_s": dict(self.busy_s),
-            "errors": [(e.at_s, e.route, e.status) for e in self.errors],
+            "errors": [(e.at_s, e.route, e.status) for e in list(self.errors)],
             "started_s": self.started_s,
         }
 

@@ -2,40 +2,47 @@
 
 What has a route is answered in the event loop, or by its model's queue. Bodies
 that take long to read are read in a thread. Everything without a route is
-answered by the Flask app in a thread of its own, which is built when the first
-such request comes. What waits for a thread is bounded: one too many is answered
-503 at once.
+answered by the Flask app in a thread, which is built when the first such request
+comes. Each of these, and each model, has threads of its own: none waits for
+another. What waits for a thread is bounded: one too many is answered 503 at once.
 """
 
 import asyncio
 import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, TypeVar
+from urllib.parse import unquote_to_bytes
 
-from edge_runtime.access import Access
-from edge_runtime.batcher import PARALLEL, Note, Queue
-from edge_runtime.calls import Call
 from edge_runtime.counts import UNKNOWN_ROUTE, Counts
-from edge_runtime.http_head import Head
-from edge_runtime.replies import Body, Reply, error_reply, mistake, refusal
+from edge_runtime.exchange import Client, Exchange, takes_long
+from edge_runtime.http.access import Access
+from edge_runtime.http.head import Head
+from edge_runtime.http.replies import (
+    Body,
+    Reply,
+    error_reply,
+    mistake,
+    refusal,
+    unavailable,
+)
+from edge_runtime.http.wsgi import WsgiApp, call_wsgi
+from edge_runtime.inference.batcher import PARALLEL, Note, Queue
+from edge_runtime.inference.calls import Call, outcome_of, rows_of, undecoded
+from edge_runtime.models.served_model import ServedModel
 from edge_runtime.routes import Infer, Key, Route
-from edge_runtime.served_model import ServedModel
 from edge_runtime.settings import Limits
-from edge_runtime.wsgi import WsgiApp, call_wsgi
-from packhorse.errors import LimitExceededError, MalformedError
+from edge_runtime.threads import Threads
+from packhorse.errors import MalformedError
 
-LONG_JSON_BYTES = 128 * 1024
-"""Reading so much JSON takes longer than a hop to a thread."""
-
+_READING_THREADS = 2
 _APP_THREADS = 4
+
+_TOO_MANY = "too many requests wait"
 
 Done = Callable[[Reply, str], None]
 Refused = tuple[Reply, str]
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,43 +51,11 @@ class Watchers:
 
     Attributes:
         counts: Of every answer.
-        note: Of every inference that was run.
+        note: Of every inference, once it is answered.
     """
 
     counts: Counts
     note: Note
-
-
-class Client(Protocol):
-    """Who waits for an answer: a connection."""
-
-    def answer(self, reply: Reply, head: Head) -> None:
-        """Send the answer to the request that `head` began."""
-
-    def hold_more(self, count: int) -> bool:
-        """Take memory for the request under way; False where there is too little."""
-
-
-@dataclass(slots=True, eq=False)
-class Exchange:
-    """An inference that a connection waits for."""
-
-    client: Client
-    head: Head
-    route: Infer
-    counts: Counts
-    arrived_s: float
-
-    def answered(self, reply: Reply, outcome: str) -> None:
-        """Count the inference and send its answer."""
-        elapsed_s = time.perf_counter() - self.arrived_s
-        measures = self.route.model.measures
-        measures.requests[outcome] += 1
-        measures.last_at_s = now_s = time.time()
-        if outcome == "ok":
-            measures.recent_ms.append((now_s, 1000.0 * elapsed_s))
-        self.counts.add(self.route.name, reply.status, elapsed_s)
-        self.client.answer(reply, self.head)
 
 
 class Dispatch:
@@ -105,6 +80,7 @@ class Dispatch:
         """
         self._build_routes = routes
         self._routes = routes()
+        self._served = _models_of(self._routes)
         self._make_app = make_app
         self._app: WsgiApp | None = None
         self._app_lock = threading.Lock()
@@ -113,15 +89,21 @@ class Dispatch:
         self._note = watchers.note
         self._access = access
         self._queues: dict[ServedModel, Queue] = {}
-        self._waiting = 0
-        self._compute = ThreadPoolExecutor(PARALLEL, "compute")
-        self._app_pool = ThreadPoolExecutor(_APP_THREADS, "app")
+        self._submitted: set[Call] = set()
+        self._reading = Threads(_READING_THREADS, "read", limits.queue_max)
+        self._app_threads = Threads(_APP_THREADS, "app", limits.queue_max)
+        self._is_shut = False
         self._loop = asyncio.get_running_loop()
 
     def shut_down(self) -> None:
-        """Let go of the threads; what still waits for one is dropped."""
-        self._compute.shutdown(wait=False, cancel_futures=True)
-        self._app_pool.shutdown(wait=False, cancel_futures=True)
+        """Let go of the threads, of which none may wait for an answer any more."""
+        self._is_shut = True
+        self._reading.shut_down()
+        self._app_threads.shut_down()
+        for queue in self._queues.values():
+            queue.shut_down()
+        for call in list(self._submitted):
+            self._turn_away(call)
 
     def changed(self) -> None:
         """Look again at what is served; from any thread."""
@@ -129,9 +111,12 @@ class Dispatch:
 
     def submit(self, call: Call) -> None:
         """Queue a call that another thread has decoded."""
-        call.arrived_s = time.perf_counter()
-        call.done = partial(_counted, call, call.done)
-        self._loop.call_soon_threadsafe(self._enqueue, call)
+        call.done = partial(self._submitted_done, call, call.done)
+        self._loop.call_soon_threadsafe(self._enqueue_submitted, call)
+
+    def refused(self, call: Call, outcome: str) -> None:
+        """Count an inference that another thread has refused."""
+        self._loop.call_soon_threadsafe(self._count_refused, call, outcome)
 
     def check(self, head: Head) -> Reply | None:
         """Return the refusal of a client who shows nothing, before its body comes."""
@@ -143,6 +128,8 @@ class Dispatch:
     def take(self, client: Client, head: Head, body: Body) -> None:
         """Answer a request, now or later."""
         route = self._routes.get((head.method, head.path))
+        if route is None:
+            route = self._odd_route(head)
         if isinstance(route, Infer):
             self._infer(client, head, route, body)
         elif route is None:
@@ -152,6 +139,11 @@ class Dispatch:
             begun_s = time.perf_counter()
             reply = guarded(route.handler, body)
             self._reply(client, head, route.name, reply, time.perf_counter() - begun_s)
+
+    def _odd_route(self, head: Head) -> Route | None:
+        """Return the route of a path that is written otherwise, where it has one."""
+        path = unquote_to_bytes(head.path).removesuffix(b"/")
+        return self._routes.get((head.method, path))
 
     def _reply(
         self, client: Client, head: Head, route: str, reply: Reply, elapsed_s: float
@@ -164,7 +156,7 @@ class Dispatch:
     def _infer(self, client: Client, head: Head, route: Infer, body: Body) -> None:
         """Decode a request and queue it."""
         exchange = Exchange(client, head, route, self._counts, time.perf_counter())
-        if _takes_long(head, body):
+        if takes_long(head, body):
             self._decode_in_thread(exchange, body)
         else:
             self._decoded(exchange, self._decode(head, route, body))
@@ -174,80 +166,119 @@ class Dispatch:
         limit_bytes = self._limits.body_max_bytes
         try:
             return route.decode(route.model, head.envelope, body, limit_bytes)
-        except LimitExceededError as error:
-            return refusal(error, route.model.headers), "too_large"
         except MalformedError as error:
-            return refusal(error, route.model.headers), "malformed"
+            return refusal(error, route.model.headers), outcome_of(error)
         except Exception as error:  # noqa: BLE001 - the server's last handler
-            return mistake(error), "model_failed"
+            return mistake(error, route.model.headers), "model_failed"
 
     def _decode_in_thread(self, exchange: Exchange, body: Body) -> None:
-        if self._waiting >= self._limits.queue_max:
-            exchange.answered(_too_many(), "overloaded")
-            return
-        job = partial(self._decode, exchange.head, exchange.route, body)
-        self._wait_for(self._compute, job, partial(self._decoded, exchange))
+        def refuse(_error: BaseException) -> None:
+            self._refuse(exchange, _overloaded(exchange))
+
+        job = partial(self._decode_in_time, exchange, body)
+        self._reading.do(job, partial(self._decoded, exchange), refuse)
+
+    def _decode_in_time(self, exchange: Exchange, body: Body) -> Call | Refused:
+        """Decode a request that had to wait, unless nobody waits for it any more."""
+        allowed_s = exchange.head.envelope.timeout_s
+        waited_s = time.perf_counter() - exchange.arrived_s
+        if allowed_s is not None and waited_s > allowed_s:
+            sentence = f"no answer within the {allowed_s:g} s that the request allows"
+            return error_reply(504, sentence, exchange.route.model.headers), "late"
+        return self._decode(exchange.head, exchange.route, body)
 
     def _decoded(self, exchange: Exchange, call: Call | Refused) -> None:
         if isinstance(call, tuple):
-            exchange.answered(*call)
+            self._refuse(exchange, call)
             return
         if call.inflated_bytes and not exchange.client.hold_more(call.inflated_bytes):
-            exchange.answered(_too_many(), "overloaded")
+            call.rows = rows_of(call.inputs)
+            self._refuse(exchange, _overloaded(exchange), call)
             return
         call.arrived_s, call.done = exchange.arrived_s, exchange.answered
         self._enqueue(call)
+
+    def _refuse(
+        self, exchange: Exchange, refused: Refused, call: Call | None = None
+    ) -> None:
+        """Answer an inference that will stand in no queue."""
+        exchange.answered(*refused)
+        if call is None:
+            call = undecoded(exchange.route.model, exchange.head.known_envelope)
+        call.arrived_s = exchange.arrived_s
+        self._note_unrun(call, refused[1])
+
+    def _note_unrun(self, call: Call, outcome: str) -> None:
+        waited_s = time.perf_counter() - call.arrived_s
+        self._note(call, None, outcome, waited_s, 0.0)
+
+    def _count_refused(self, call: Call, outcome: str) -> None:
+        call.model.measures.requests[outcome] += 1
+        self._note_unrun(call, outcome)
 
     def _enqueue(self, call: Call) -> None:
         queue = self._queues.get(call.model) or self._make_queue(call.model)
         queue.put(call)
 
+    def _enqueue_submitted(self, call: Call) -> None:
+        """Queue a call that a thread of the app waits for."""
+        self._submitted.add(call)
+        if self._is_shut:
+            self._turn_away(call)
+        else:
+            self._enqueue(call)
+
+    def _turn_away(self, call: Call) -> None:
+        """Answer a call of a thread of the app, since nothing is run any more."""
+        call.is_answered = True
+        headers = call.model.headers
+        call.done(unavailable("this server is stopping", headers), "stopped")
+        self._note_unrun(call, "stopped")
+
+    def _submitted_done(
+        self, call: Call, done: Done, reply: Reply, outcome: str
+    ) -> None:
+        """Count a call that Flask carries; its time is counted with its route."""
+        self._submitted.discard(call)
+        call.model.measures.requests[outcome] += 1
+        done(reply, outcome)
+
     def _make_queue(self, model: ServedModel) -> Queue:
         queue = Queue(
             model,
-            self._compute,
+            Threads(PARALLEL, model.release),
             ahead_max=self._limits.batches_ahead_max,
             rows_max=self._limits.batch_rows_max,
             note=self._note,
         )
-        self._queues[model] = queue
+        if model in self._served:
+            self._queues[model] = queue
         return queue
 
     def _rebuild(self) -> None:
-        """Route to what is served now; let go of queues that nobody needs."""
+        """Route to what is served now; forget other models' queues.
+
+        What stands in those is answered all the same.
+        """
         self._routes = self._build_routes()
-        served = {r.model for r in self._routes.values() if isinstance(r, Infer)}
-        for model in self._queues.keys() - served:
-            if self._queues[model].is_idle:
-                del self._queues[model]
+        self._served = _models_of(self._routes)
+        for model in self._queues.keys() - self._served:
+            del self._queues[model]
 
     # Threads.
 
     def _in_thread(self, client: Client, head: Head, job: Callable[[], Reply]) -> None:
         """Have the app answer, or say at once that too many wait for it."""
         begun_s = time.perf_counter()
-        if self._waiting >= self._limits.queue_max:
-            self._reply(client, head, "other", _too_many(), 0.0)
-            return
+
+        def refuse(_error: BaseException) -> None:
+            self._reply(client, head, "other", unavailable(_TOO_MANY), 0.0)
 
         def send(reply: Reply) -> None:
             elapsed_s = time.perf_counter() - begun_s
             self._reply(client, head, "other", reply, elapsed_s)
 
-        self._wait_for(self._app_pool, job, send)
-
-    def _wait_for(
-        self, pool: Executor, job: Callable[[], T], take: Callable[[T], None]
-    ) -> None:
-        """Do a job in a thread, and take what it came to in the event loop."""
-        self._waiting += 1
-
-        def finish(future: "asyncio.Future[T]") -> None:
-            self._waiting -= 1
-            if not future.cancelled():
-                take(future.result())
-
-        self._loop.run_in_executor(pool, job).add_done_callback(finish)
+        self._app_threads.do(job, send, refuse)
 
     def _call_app(self, head: Head, body: Body) -> Reply:
         with self._app_lock:
@@ -264,21 +295,9 @@ def guarded(handler: Callable[..., Reply], *arguments: object) -> Reply:
         return mistake(error)
 
 
-def _takes_long(head: Head, body: Body) -> bool:
-    """Say whether reading the body would keep other clients waiting."""
-    try:
-        envelope = head.envelope
-    except MalformedError:
-        return False
-    json_bytes = len(body) if envelope.json_bytes is None else envelope.json_bytes
-    return bool(envelope.body_coding) or json_bytes > LONG_JSON_BYTES
+def _models_of(routes: Mapping[Key, Route]) -> set[ServedModel]:
+    return {route.model for route in routes.values() if isinstance(route, Infer)}
 
 
-def _counted(call: Call, done: Done, reply: Reply, outcome: str) -> None:
-    """Count a call that Flask carries; its time is counted with its route."""
-    call.model.measures.requests[outcome] += 1
-    done(reply, outcome)
-
-
-def _too_many() -> Reply:
-    return error_reply(503, "too many requests wait", (("Retry-After", "1"),))
+def _overloaded(exchange: Exchange) -> Refused:
+    return unavailable(_TOO_MANY, exchange.route.model.headers), "overloaded"

@@ -1,7 +1,7 @@
 """Read one setting at a time, or raise a `SettingsError` that names it."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from edge_runtime.errors import SettingsError
@@ -48,6 +48,15 @@ class Environment:
             raise SettingsError(f"{name} must match {pattern}, not {value!r}")
         return value
 
+    def choice(self, name: str, choices: Sequence[str], *, default: str) -> str:
+        """Return a setting that is one of a few words."""
+        value = self._values.get(name) or default
+        if value not in choices:
+            raise SettingsError(
+                f"{name} must be one of {', '.join(choices)}, not {value!r}"
+            )
+        return value
+
     def checked(
         self, name: str, check: Callable[[str], str], *, default: str | None = None
     ) -> str:
@@ -61,7 +70,12 @@ class Environment:
 
     def url(self, name: str) -> str:
         """Return an HTTP address without a slash at its end."""
-        return self.matching(name, r"https?://[^\s]+").rstrip("/")
+        value = self.required(name)
+        if re.fullmatch(r"https?://[^\s]+", value) is None:
+            raise SettingsError(
+                f"{name} must be an address as https://host/path, not {value!r}"
+            )
+        return value.rstrip("/")
 
     def route(self, name: str) -> str:
         """Return the path of an HTTP route."""
@@ -116,7 +130,7 @@ class Environment:
 
     def flag(self, name: str) -> bool:
         """Return whether a setting is 1; it may be 0, or missing."""
-        return self.matching(name, "[01]", default="0") == "1"
+        return self.choice(name, ("0", "1"), default="0") == "1"
 
     def ratio(self, name: str, *, default: float) -> float:
         """Return a number between 0 and 1, both included."""

@@ -15,10 +15,11 @@ from edge_runtime.errors import (
     EdgeError,
     ModelError,
     NotAllowedError,
+    SlotError,
     UnknownModelError,
 )
-from edge_runtime.replies import Body, Reply, error_reply, json_reply, refusal
-from edge_runtime.served_model import ServedModel
+from edge_runtime.http.replies import Body, Reply, error_reply, json_reply, refusal
+from edge_runtime.models.served_model import ServedModel
 from edge_runtime.service import Handler, Service
 from packhorse.errors import MalformedError
 
@@ -67,7 +68,10 @@ class Extensions:
     def load(self, body: Body, name: str) -> Reply:
         """Load a model, or load it again; takes as long as that takes."""
         triton.check_load(body)
-        self._models.load(name)
+        try:
+            self._models.load(name)
+        except (ModelError, SlotError) as error:
+            return error_reply(400, str(error))  # this server is sound
         return json_reply(200, {})
 
     def unload(self, body: Body, name: str) -> Reply:

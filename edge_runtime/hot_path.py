@@ -1,11 +1,9 @@
 """One client's connection: bytes in, whole requests on, answers out.
 
-The head is read by llhttp; a body of known length is received straight into its
-own buffer. Limits hold while reading: a body that says it is too long is refused
-before its first byte, one that turns out too long at the byte where it does. A
-connection is refused once: the answer says `Connection: close`, what the
-client still sends is read and thrown away for a moment, so that it sees the
-answer instead of a reset.
+What is read is `Incoming`'s business, and what is written is `Outgoing`'s; here is
+when either happens. A connection is refused once: the answer says `Connection:
+close`, what the client still sends is read and thrown away for a moment, so that it
+sees the answer instead of a reset.
 
 Requests on one connection are answered one after the other, in order. Who
 answers, and in which thread, is the server's business (`server.py`).
@@ -14,22 +12,16 @@ answers, and in which thread, is the server's business (`server.py`).
 import asyncio
 from typing import Protocol, cast
 
-from edge_runtime.http_chunked import ChunkedBody
-from edge_runtime.http_head import HEAD_MAX_BYTES, Head, HeadMemory, HttpError
-from edge_runtime.replies import Body, Reply, error_reply, render_head
+from edge_runtime.http.head import Head, HeadMemory, HttpError
+from edge_runtime.http.incoming import Incoming, RefusedError, refusal_of
+from edge_runtime.http.outgoing import Outgoing
+from edge_runtime.http.replies import Body, Reply, error_reply, unavailable
+from edge_runtime.http.sized_body import Allowance
 from edge_runtime.settings import Limits
-from edge_runtime.sized_body import Allowance, SizedBody
-
-BUFFER_BYTES = 2 * HEAD_MAX_BYTES
-"""Read at once; larger than a head, so a head that fills it is too long."""
 
 LINGER_S = 2.0
 """Time that a refused client gets to read why."""
 
-COPIED_MAX_BYTES = 16 * 1024
-"""Copying so much is cheaper than handing the kernel two pieces."""
-
-_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _NEVER = float("inf")
 
 
@@ -64,24 +56,21 @@ class Connection(asyncio.BufferedProtocol):
         self.deadline_s = _NEVER
         self.is_busy = False
         self._server = server
-        self._buffer = bytearray(BUFFER_BYTES)
-        self._view = memoryview(self._buffer)
-        self._fill = 0
-        self._head: Head | None = None
-        self._body: SizedBody | None = None
-        self._held = 0
-        self._chunked: ChunkedBody | None = None
+        self._in = Incoming(
+            server.heads, server.allowance, server.limits.body_max_bytes, server.check
+        )
         self._is_over = False
         self._is_last = False
         self._is_advancing = False
         self._is_unread = False
         self._is_paused = False
         self._transport: asyncio.Transport
+        self._out: Outgoing
 
     @property
     def is_idle(self) -> bool:
         """Whether the client has nothing under way."""
-        return not (self.is_busy or self._fill or self._head or self._is_over)
+        return not (self.is_busy or self._in.fill or self._in.head or self._is_over)
 
     # What the transport calls.
 
@@ -89,42 +78,35 @@ class Connection(asyncio.BufferedProtocol):
         """Begin."""
         # uvloop's transport has the methods of asyncio's, but not its ancestry.
         self._transport = cast("asyncio.Transport", transport)
+        self._out = Outgoing(self._transport, self._server.allowance)
         self.deadline_s = self._server.now_s + self._server.limits.idle_s
         if not self._server.opened(self):
-            self.refuse(error_reply(503, "too many connections are open"))
+            self.refuse(unavailable("too many connections are open"))
 
     def connection_lost(self, _error: Exception | None) -> None:
         """End."""
         self._is_over = True
         self._forget_body()
+        self._out.forget()
         self._server.closed(self)
 
     def get_buffer(self, _hint: int) -> memoryview:
         """Say where the next bytes belong."""
         if self._is_over:
-            return self._view
-        if self._body is None:
-            return self._view[self._fill :]
-        room = self._body.room()
+            return self._in.spare
         try:
-            self._hold(len(self._body.body))
+            return self._in.room()
         except HttpError as error:
-            self.refuse(error_reply(error.status, error.sentence))
-            return self._view
-        return room
+            self.refuse(refusal_of(error))
+            return self._in.spare
 
     def buffer_updated(self, count: int) -> None:
         """Take the bytes that came."""
         if self._is_over:
             return
-        if self._body is not None:
-            self._body.received(count)
-            if self._body.is_whole:
-                self._hand_over(self._body.body)
-            return
-        if not self._fill and self._head is None and not self.is_busy:
+        if not (self.is_busy or self._in.fill or self._in.head):
             self.deadline_s = self._server.now_s + self._server.limits.head_s
-        self._fill += count
+        self._in.received(count)
         self._advance()
 
     def eof_received(self) -> bool:
@@ -134,44 +116,56 @@ class Connection(asyncio.BufferedProtocol):
         return self.is_busy and not self._is_over and self._transport.can_write_eof()
 
     def pause_writing(self) -> None:
-        """The client does not read: stop reading from it, and wait so long."""
+        """The client does not read: take no more from it, and wait so long."""
         self.deadline_s = self._server.now_s + self._server.limits.write_s
         self._is_unread = True
+        try:
+            self._out.count_unread()
+        except HttpError:
+            self.abort()  # the answer is on its way, so there is no other word
         self._pace_reading()
 
     def resume_writing(self) -> None:
         """The client reads again."""
-        self.deadline_s = self._next_deadline_s()
+        self._out.forget()
         self._is_unread = False
+        self.deadline_s = self._next_deadline_s()
         self._pace_reading()
+        if not self._is_over:
+            self._go_on()
 
     # What the server calls.
 
     def answer(self, reply: Reply, head: Head) -> None:
         """Send the answer to the request that `head` began."""
         self.is_busy = False
-        self._forget_body()
+        self._in.give_back()
         if self._is_over:
             return
-        is_last = self._is_last and not self._fill
+        is_last = self._is_last and not self._in.fill
         closes = not head.keeps_alive or is_last or self._server.is_draining
         self.deadline_s = self._next_deadline_s()
-        self._send(reply, closes=closes, head=head)
+        self._out.send(reply, self._server.date, closes=closes, head=head)
         if closes and self._transport.can_write_eof():
             self._end()
         elif closes:
             self.close()  # TLS has an end of its own, and everything was read
-        elif self._fill and not self._is_advancing:
-            self._advance()
-            if self._is_last and not self.is_busy and not self._is_over:
-                self.close()
+        elif self._in.fill and not self._is_advancing:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Take what came meanwhile; close where no more will come."""
+        self._advance()
+        is_waiting = self.is_busy or self._is_unread or self._is_over
+        if self._is_last and not is_waiting:
+            self.close()
 
     def hold_more(self, count: int) -> bool:
         """Take memory for the request under way; False where there is too little."""
         if self._is_over:
             return False  # nobody would give it back
         try:
-            self._hold(self._held + count)
+            self._in.hold_more(count)
         except HttpError:
             return False
         return True
@@ -180,12 +174,15 @@ class Connection(asyncio.BufferedProtocol):
         """Answer with an error and close: what follows cannot be trusted."""
         if self._is_over:
             return
-        self._send(reply, closes=True)
+        date = self._server.date
+        self._out.send(reply, date, closes=True, head=self._in.refused_head())
         self._end()
 
     def expire(self) -> None:
         """Act on a deadline that passed."""
-        if self._is_over or self._transport.get_write_buffer_size():
+        if self._out.unread and self._out.has_moved():
+            self.deadline_s = self._server.now_s + self._server.limits.write_s
+        elif self._is_over or self._out.unread:
             self._transport.abort()
         elif self.is_idle:
             self.close()
@@ -195,7 +192,7 @@ class Connection(asyncio.BufferedProtocol):
     def close(self) -> None:
         """Close after what was written is sent."""
         self._is_over = True
-        self.deadline_s = self._server.now_s + LINGER_S
+        self.deadline_s = self._next_deadline_s()
         self._transport.close()
 
     def abort(self) -> None:
@@ -204,109 +201,37 @@ class Connection(asyncio.BufferedProtocol):
         self._transport.abort()
 
     def _advance(self) -> None:
-        """Take as many whole requests out of the buffer as there are."""
+        """Have as many requests answered as have come, one after the other."""
         self._is_advancing = True
         try:
-            while self._fill and not self.is_busy and not self._is_over:
-                if not self._take_piece():
+            while not (self.is_busy or self._is_over or self._is_unread):
+                begun = self._in.head
+                request = self._in.request()
+                if request is None:
+                    if self._in.head is not begun:
+                        self._await_body()
                     break
+                self.is_busy, self.deadline_s = True, _NEVER
+                self._server.take(self, *request)
         except HttpError as error:
-            self.refuse(error_reply(error.status, error.sentence))
+            self.refuse(refusal_of(error))
+        except RefusedError as error:
+            self.refuse(error.reply)
         finally:
             self._is_advancing = False
         self._pace_reading()
 
-    def _take_piece(self) -> bool:
-        """Take a head, or a piece of a chunked body; False when more must come."""
-        if self._chunked is None:
-            return self._take_head()
-        used, is_whole = self._chunked.feed(self._view[: self._fill])
-        self._drop(used)
-        self._hold(len(self._chunked.body))
-        if is_whole:
-            self._hand_over(self._chunked.body)
-        return True
-
-    def _take_head(self) -> bool:
-        """Take a head from the buffer, and whatever of its body is there."""
-        end = self._buffer.find(b"\r\n\r\n", 0, self._fill) + 4
-        if end > HEAD_MAX_BYTES or (end < 4 and self._fill >= HEAD_MAX_BYTES):  # noqa: PLR2004
-            is_line = self._buffer.find(b"\r\n", 0, HEAD_MAX_BYTES) < 0
-            status = 414 if is_line else 431
-            raise HttpError(status, f"a head may be {HEAD_MAX_BYTES} bytes long")
-        if end < 4:  # noqa: PLR2004 - the empty line is not there yet
-            return False
-        head = self._server.heads.read(bytes(self._view[:end]))
-        if (refused := self._server.check(head)) is not None:
-            self.refuse(refused)
-            return False
-        limit_bytes = self._server.limits.body_max_bytes
-        if head.length_bytes > limit_bytes:
-            raise HttpError(
-                413,
-                f"a body may be {limit_bytes} bytes long,"
-                f" this one says it is {head.length_bytes}",
-            )
-        self._head = head
-        if head.is_chunked:
-            self._drop(end)
-            self._chunked = ChunkedBody(limit_bytes)
-        elif self._fill - end >= head.length_bytes:
-            body = bytes(self._view[end : end + head.length_bytes])
-            self._drop(end + head.length_bytes)
-            self._hand_over(body)
-            return True
-        else:
-            first = self._view[end : self._fill]
-            self._body = SizedBody(head.length_bytes, first, head.json_bytes)
-            self._fill = 0
-        self._await_body(head)
-        return True
-
-    def _await_body(self, head: Head) -> None:
+    def _await_body(self) -> None:
+        """Wait for the body whose head has come."""
         self.deadline_s = self._server.now_s + self._server.limits.body_s
-        if head.expects_continue:
-            self._transport.write(_CONTINUE)
-
-    def _hold(self, count: int) -> None:
-        """Take what a body has grown by from the allowance."""
-        self._server.allowance.take(count - self._held)
-        self._held = count
+        if self._in.head is not None and self._in.head.expects_continue:
+            self._out.ask_for_body()
 
     def _forget_body(self) -> None:
         """Let go of a body; its memory is held until its request is answered."""
-        self._head = self._body = self._chunked = None
+        self._in.drop_body()
         if not self.is_busy:
-            self._server.allowance.give_back(self._held)
-            self._held = 0
-
-    def _drop(self, count: int) -> None:
-        """Forget the first bytes of the buffer."""
-        left = self._fill - count
-        if left:
-            self._buffer[:left] = self._buffer[count : self._fill]
-        self._fill = left
-
-    def _send(self, reply: Reply, *, closes: bool, head: Head | None = None) -> None:
-        """Write an answer; a long body is not copied to stand behind its head."""
-        traceparent = head.traceparent if head is not None else ""
-        lines = render_head(
-            reply, self._server.date, closes=closes, traceparent=traceparent
-        )
-        if head is not None and head.method == b"HEAD":
-            self._transport.write(lines)
-        elif len(reply.body) < COPIED_MAX_BYTES:
-            self._transport.write(lines + reply.body)
-        else:
-            self._transport.writelines((lines, reply.body))
-
-    def _hand_over(self, body: Body) -> None:
-        """Let the server answer a whole request."""
-        head = self._head
-        assert head is not None  # noqa: S101 - a body follows its head
-        self.is_busy, self.deadline_s = True, _NEVER
-        self._forget_body()
-        self._server.take(self, head, body)
+            self._in.give_back()
 
     # The end.
 
@@ -314,14 +239,14 @@ class Connection(asyncio.BufferedProtocol):
         """Send nothing more; read on for a moment so that no reset goes out."""
         self._is_over = True
         self._forget_body()
-        self.deadline_s = self._server.now_s + LINGER_S
-        if self._transport.can_write_eof():
+        self.deadline_s = self._next_deadline_s()
+        if self._transport.can_write_eof() and not self._transport.is_closing():
             self._transport.write_eof()
         self._pace_reading()
 
     def _pace_reading(self) -> None:
         """Read only where there is room, and a client that takes its answers."""
-        is_full = self._fill == BUFFER_BYTES and not self._is_over
+        is_full = self._in.is_full and not self._is_over
         pauses = is_full or self._is_unread
         if pauses == self._is_paused or self._transport.is_closing():
             return
@@ -332,6 +257,8 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.resume_reading()
 
     def _next_deadline_s(self) -> float:
-        """Return when the next request must have begun, or its head be whole."""
-        limits = self._server.limits
-        return self._server.now_s + (limits.head_s if self._fill else limits.idle_s)
+        """Return by when the client must have gone on with what it does."""
+        limits, now_s = self._server.limits, self._server.now_s
+        if self._is_over:
+            return now_s + (limits.write_s if self._out.unread else LINGER_S)
+        return now_s + (limits.head_s if self._in.fill else limits.idle_s)

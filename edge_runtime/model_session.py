@@ -23,8 +23,8 @@ from onnxruntime.capi import (  # type: ignore[import-untyped]  # it ships no ty
 )
 
 from edge_runtime.errors import ModelError, OverrunError
-from edge_runtime.external_data import check_external_data
-from edge_runtime.model_file import ModelFile, read_model_file
+from edge_runtime.model_files.external_data import check_external_data
+from edge_runtime.model_files.model_file import ModelFile, read_model_file
 from edge_runtime.run_watch import RunWatch
 from edge_runtime.session_types import BF16, TEXT, describe_signature
 from packhorse.inference.datatypes import numpy_type

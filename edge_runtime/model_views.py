@@ -11,10 +11,15 @@ from functools import partial
 from flask import Flask, Response, request
 from werkzeug.routing import BaseConverter
 
-from edge_runtime.calls import Decode, decode_either, decode_infer, decode_predict
-from edge_runtime.envelope import Envelope, read_envelope
 from edge_runtime.extensions import Extensions, answering
-from edge_runtime.replies import Body, Reply, error_reply
+from edge_runtime.http.envelope import Envelope, read_envelope
+from edge_runtime.http.replies import Body, Reply, error_reply, unavailable
+from edge_runtime.inference.calls import (
+    Decode,
+    decode_either,
+    decode_infer,
+    decode_predict,
+)
 from edge_runtime.service import Service
 from edge_runtime.settings import ContainerSettings, Limits
 
@@ -118,7 +123,7 @@ class ModelViews:
 
         def handle(body: Body, **names: str) -> Reply:
             if not models.all():
-                return error_reply(503, models.reason, (("Retry-After", "5"),))
+                return unavailable(models.reason, retry_s=5)
             return handler(body, **names)
 
         return handle

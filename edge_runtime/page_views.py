@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 from flask import Flask, Response, render_template, request
 
+from edge_runtime.http.replies import json_reply
 from edge_runtime.model_views import send
-from edge_runtime.overview import overview_routes
-from edge_runtime.page import REFRESH_S, build_page
-from edge_runtime.replies import json_reply
-from edge_runtime.server_view import ServerView
 from edge_runtime.service import Handler
-from edge_runtime.status_document import describe_server
+from edge_runtime.views.overview import overview_routes
+from edge_runtime.views.page import REFRESH_S, build_page
+from edge_runtime.views.server_view import ServerView
+from edge_runtime.views.status_document import describe_server
 
 PAGE_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:;"

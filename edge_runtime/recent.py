@@ -16,10 +16,14 @@ from pathlib import Path
 import numpy as np
 
 from edge_runtime import durable
+from edge_runtime.held_bytes import held_bytes
 
 KEPT = 32
+BURST_S = 1.0
+"""Keeping all of thousands a second would cost each, and show the same."""
+
 KEPT_MAX_BYTES = 64 * 1024**2
-"""Memory that the kept arrays may take; the oldest go first."""
+"""Memory that the kept arrays may keep alive; the oldest go first."""
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -51,12 +55,18 @@ class RecentExchanges:
     def add(
         self, inputs: Arrays, outputs: Arrays, *, at_s: float, took_s: float = 0.0
     ) -> None:
-        """Keep one exchange, and let the oldest go where there are too many."""
+        """Keep one exchange, and let the oldest go where there are too many.
+
+        Of a burst the first are kept: at most `KEPT` in `BURST_S`.
+        """
+        kept = self._kept
+        if len(kept) == KEPT and 0.0 <= at_s - kept[0].at_s < BURST_S:
+            return
         size_bytes = 0
         for array in inputs.values():
-            size_bytes += array.nbytes
+            size_bytes += held_bytes(array)
         for array in outputs.values():
-            size_bytes += array.nbytes
+            size_bytes += held_bytes(array)
         if size_bytes > KEPT_MAX_BYTES:
             return
         with self._lock:

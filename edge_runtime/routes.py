@@ -8,10 +8,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from edge_runtime.calls import Decode, decode_either, decode_infer, decode_predict
-from edge_runtime.extensions import extension_routes
-from edge_runtime.replies import Body, Reply
-from edge_runtime.served_model import ServedModel
+from edge_runtime.http.replies import Body, Reply
+from edge_runtime.inference.calls import (
+    Decode,
+    decode_either,
+    decode_infer,
+    decode_predict,
+)
+from edge_runtime.models.served_model import ServedModel
 from edge_runtime.service import Handler, Service
 from edge_runtime.settings import ContainerSettings
 

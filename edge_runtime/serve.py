@@ -14,11 +14,12 @@ from pathlib import Path
 from edge_runtime.control import serve_control, socket_path
 from edge_runtime.durable import make_dir
 from edge_runtime.errors import ControlError, SettingsError
+from edge_runtime.http.tls import tls_context
 from edge_runtime.log import log
 from edge_runtime.settings import ServeSettings
 from edge_runtime.slots import open_slots
+from edge_runtime.start_pages import give_back_start_pages
 from edge_runtime.supervisor import Supervisor
-from edge_runtime.tls import tls_context
 
 BACKLOG = 1024
 """Connections that the kernel keeps waiting while workers change."""
@@ -54,6 +55,7 @@ async def _run(settings: ServeSettings, listener: socket.socket) -> None:
     host, port = listener.getsockname()[:2]
     log("serving", host=host, port=port, state_dir=str(settings.state_dir))
     booting = asyncio.create_task(supervisor.boot())
+    booting.add_done_callback(lambda _: give_back_start_pages())
     await stopped.wait()
     log("stopping")
     control.close()
@@ -84,6 +86,7 @@ def _listen(settings: ServeSettings) -> socket.socket:
     """Bind the address, waiting for a former supervisor's workers to end."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     until_s = time.monotonic() + _BIND_S
+    is_told = False
     while True:
         listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -97,6 +100,10 @@ def _listen(settings: ServeSettings) -> socket.socket:
                     f"cannot listen on {settings.host}:{settings.port}:"
                     f" {error.strerror}"
                 ) from error
+            if not is_told:
+                place = f"{settings.host}:{settings.port}"
+                log("listen_waits", listen=place, reason=error.strerror, wait_s=_BIND_S)
+                is_told = True
             time.sleep(_BIND_PAUSE_S)
         else:
             return listener

@@ -8,16 +8,17 @@ import contextlib
 import socket
 import ssl
 import time
-from email.utils import formatdate
 from functools import partial
 
 from edge_runtime.dispatch import Dispatch
-from edge_runtime.fair_accept import FairAcceptor
 from edge_runtime.hot_path import LINGER_S, Connection
-from edge_runtime.http_head import HeadMemory
+from edge_runtime.http.dates import http_date
+from edge_runtime.http.fair_accept import FairAcceptor
+from edge_runtime.http.head import HeadMemory
+from edge_runtime.http.replies import mistake
+from edge_runtime.http.sized_body import Allowance
 from edge_runtime.load import Load
 from edge_runtime.settings import Limits
-from edge_runtime.sized_body import Allowance
 
 BACKLOG = 1024
 """Connections that the kernel keeps waiting, as during a switch."""
@@ -73,7 +74,13 @@ class Server:
     def _take_connection(
         self, tls: ssl.SSLContext | None, connection: socket.socket
     ) -> None:
-        """Make a connection of a socket; it counts as one from now on."""
+        """Make a connection of a socket; it counts as one from now on.
+
+        Who has no handshake yet cannot be told that there are too many.
+        """
+        if len(self._arriving) >= self.limits.connections_max:
+            connection.close()
+            return
         task = asyncio.create_task(self._make_connection(tls, connection))
         self._arriving.add(task)
         task.add_done_callback(self._arriving.discard)
@@ -130,7 +137,11 @@ class Server:
             for connection in [
                 c for c in self._connections if c.deadline_s < self.now_s
             ]:
-                connection.expire()
+                try:
+                    connection.expire()
+                except Exception as error:  # noqa: BLE001 - time goes on for others
+                    mistake(error)
+                    connection.abort()
             await asyncio.sleep(_TICK_S)
 
     # What a connection calls.
@@ -161,4 +172,4 @@ def _date_line() -> bytes:
 
     Source: RFC 9110, 6.6.1
     """
-    return f"Date: {formatdate(usegmt=True)}\r\n".encode()
+    return f"Date: {http_date(time.time())}\r\n".encode()

@@ -4,16 +4,17 @@ The hot path and the Flask app call the same methods, so both answer alike. A
 server without a model is alive but not ready, and says why.
 """
 
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 
-from edge_runtime.calls import Call, Decode
-from edge_runtime.envelope import Envelope
 from edge_runtime.errors import ModelError, UnknownModelError
+from edge_runtime.http.envelope import Envelope
+from edge_runtime.http.replies import Body, Reply, error_reply, json_reply, refusal
+from edge_runtime.inference.calls import Call, Decode, outcome_of, undecoded
 from edge_runtime.measures import ModelMeasures
-from edge_runtime.models import Models
-from edge_runtime.replies import Body, Reply, error_reply, json_reply, refusal
-from edge_runtime.served_model import ServedModel, own_measures
+from edge_runtime.models.models import Models
+from edge_runtime.models.served_model import ServedModel, own_measures
 from packhorse.errors import MalformedError
 from packhorse.inference import v2
 
@@ -30,6 +31,9 @@ EXTENSIONS = (
 ANSWER_S = 300.0
 """Longer than any run may take; only a mistake of ours makes a thread wait so."""
 
+_LATER = (("Retry-After", "5"),)
+"""As long as until a model that is not ready is tried again."""
+
 Handler = Callable[[Body], Reply]
 
 
@@ -40,6 +44,7 @@ class Service:
         """Answer for `models`."""
         self.models = models
         self.submit: Callable[[Call], None] = _nowhere
+        self.refused: Callable[[Call, str], None] = _nowhere
         self.measures_of: Callable[[ServedModel], ModelMeasures] = own_measures
 
     def live(self, _body: Body = b"") -> Reply:
@@ -49,7 +54,7 @@ class Service:
     def ready(self, _body: Body = b"") -> Reply:
         """Say whether every model is loaded and warm, 503 and why where not."""
         if reason := self.models.reason:
-            return json_reply(503, {"ready": False, "error": reason})
+            return json_reply(503, {"ready": False, "error": reason}, _LATER)
         return json_reply(200, {"ready": True})
 
     def model_ready(self, name: str, version: str | None = None) -> Reply:
@@ -58,7 +63,8 @@ class Service:
         document = {"name": model.name, "ready": model.is_ready}
         if model.is_ready:
             return json_reply(200, document, model.headers)
-        return json_reply(503, {**document, "error": model.reason}, model.headers)
+        document["error"] = model.reason
+        return json_reply(503, document, (*model.headers, *_LATER))
 
     def server_metadata(self, _body: Body = b"") -> Reply:
         """Describe the server as the protocol asks."""
@@ -91,10 +97,15 @@ class Service:
     ) -> Reply:
         """Answer one inference from another thread than the event loop's."""
         answered: Future[Reply] = Future()
+        arrived_s = time.perf_counter()
         try:
             call = decode(model, envelope, body, limit_bytes)
         except MalformedError as error:
+            call = undecoded(model, envelope)
+            call.arrived_s = arrived_s
+            self.refused(call, outcome_of(error))
             return refusal(error, model.headers)
+        call.arrived_s = arrived_s
         call.done = lambda reply, _outcome: answered.set_result(reply)
         self.submit(call)
         return answered.result(ANSWER_S)
@@ -107,5 +118,5 @@ def refuse(error: MalformedError | ModelError | UnknownModelError) -> Reply:
     return refusal(error)
 
 
-def _nowhere(_call: Call) -> None:
+def _nowhere(*_arguments: object) -> None:
     raise AssertionError("the server has not been started")

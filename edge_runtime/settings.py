@@ -7,7 +7,7 @@ setting is a `SettingsError` that names it and says what was expected.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal, cast, get_args
 
 from edge_runtime.access_settings import AccessSettings, read_access, read_listen
 from edge_runtime.environment import Environment
@@ -195,8 +195,8 @@ def _container(environ: Environment) -> ContainerSettings:
 
 def _prediction_log(environ: Environment) -> LogSettings:
     standard = LogSettings()
-    policy = environ.matching(
-        "PACKHORSE_PREDICTION_LOG", "full|summary|off", default=standard.policy
+    policy = environ.choice(
+        "PACKHORSE_PREDICTION_LOG", get_args(Policy), default=standard.policy
     )
     return LogSettings(
         ratio=environ.ratio("PACKHORSE_PREDICTION_LOG_RATIO", default=standard.ratio),

@@ -19,16 +19,24 @@ class GatewayStatus:
         active: Name of the active slot; empty for none.
         slots: The release in each slot; empty for none.
         serving: What the supervisor says of itself, or why it says nothing.
+        served: What the worker says of all models that it serves: `ready`,
+            `reason` and `models`; empty where it says nothing.
     """
 
     active: str
     slots: dict[str, str]
     serving: Document
+    served: Document
 
     def document(self) -> str:
         """Say it to a program."""
         return json.dumps(
-            {"active": self.active, "slots": self.slots, "serving": self.serving}
+            {
+                "active": self.active,
+                "slots": self.slots,
+                "serving": self.serving,
+                "served": self.served,
+            }
         )
 
     def sentences(self) -> str:
@@ -38,9 +46,26 @@ class GatewayStatus:
             f"{'active' if name == self.active else ''}".rstrip()
             for name, release in self.slots.items()
         ]
-        what = self.serving.get("release") or self.serving.get("reason") or "no release"
-        state = "ready" if self.serving.get("ready") else "not ready"
-        return "\n".join([*lines, f"server  {what}: {state}"])
+        return "\n".join([*lines, f"server  {self._server()}", *self._models()])
+
+    def _server(self) -> str:
+        """Say what serves, and whether it is ready as clients ask for that."""
+        models = _list(self.served.get("models"))
+        what = self.serving.get("release") or _count_words(len(models))
+        if not what:
+            why = self.served.get("reason") or self.serving.get("reason")
+            return f"{why or 'no release'}: not ready"
+        if self.served.get("ready", self.serving.get("ready")):
+            return f"{what}: ready"
+        return f"{what}: not ready: {self.served.get('reason')}"
+
+    def _models(self) -> list[str]:
+        """Say it of each model that is not the slot's."""
+        entries = _list(self.served.get("models"))
+        others = [e for e in entries if e["release"] != self.serving.get("release")]
+        lines = [f"model   {e['release']:24} {_state(e)}" for e in others]
+        more = self.served.get("more")
+        return [*lines, f"model   and {more} more"] if more else lines
 
 
 def read_status(state_dir: Path) -> GatewayStatus:
@@ -59,7 +84,31 @@ def read_status(state_dir: Path) -> GatewayStatus:
         active=active.name if active else "",
         slots={name: _release(slots, name) for name in NAMES},
         serving=_ask(state_dir),
+        served=_ask_models(state_dir),
     )
+
+
+def _list(value: object) -> list[Document]:
+    return value if isinstance(value, list) else []
+
+
+def _count_words(models: int) -> str:
+    """Say how many models serve where no slot does."""
+    if not models:
+        return ""
+    return f"no slot, {models} model{'s' * (models > 1)} of the directory"
+
+
+def _state(entry: Document) -> str:
+    return "ready" if entry["ready"] else f"not ready: {entry['reason']}"
+
+
+def _ask_models(state_dir: Path) -> Document:
+    try:
+        reply = ask(state_dir, {"do": "models"}, timeout_s=_ASK_S)
+    except ControlError:
+        return {}
+    return {k: v for k, v in reply.items() if k != "ok"} if reply.get("ok") else {}
 
 
 def _release(slots: Slots, name: str) -> str:

@@ -75,6 +75,8 @@ class Supervisor:
         match order.text("do"):
             case "status":
                 return self.status()
+            case "models":
+                return await self._worker().order("models")
             case "switch":
                 return await self._switch_to(order.text("slot"))
             case "roll_back":
@@ -133,10 +135,13 @@ class Supervisor:
         """Have the serving worker write its last requests."""
         if not is_inside(path, self._slots.state_dir):
             raise ControlError("recent requests stay in the state directory")
+        return await self._worker().order("recent", path=str(path))
+
+    def _worker(self) -> WorkerProcess:
         worker = self._shift.current
         if worker is None:
             raise ControlError("nothing serves yet")
-        return await worker.order("recent", path=str(path))
+        return worker
 
     def _serves(self, slot: Slot) -> bool:
         """Say whether the slot, with what is in it now, serves already."""

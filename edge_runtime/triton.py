@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Mapping
 
 import orjson
 
+from edge_runtime.http.replies import Body
 from edge_runtime.measures import Histogram, ModelMeasures
-from edge_runtime.models import IndexEntry
-from edge_runtime.replies import Body
-from edge_runtime.served_model import ServedModel, own_measures
+from edge_runtime.models.models import IndexEntry
+from edge_runtime.models.served_model import ServedModel, own_measures
 from packhorse.errors import MalformedError
 from packhorse.manifest import TensorSpec
 

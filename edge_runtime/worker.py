@@ -1,11 +1,12 @@
 """A worker: one process that answers for one slot, or for none; or a crew of them.
 
-The supervisor starts it with the listening socket and one end of a socket pair.
+The supervisor forks it; they share the listening socket and a line between them.
 It loads the slot's model, runs the golden samples, and says `ready`; only then
 is it ever told to accept. Orders and replies are JSON, one a line, in order.
 
     {"do": "accept"}                 take new connections
     {"do": "drain"}                  leave them to another worker; stay warm
+    {"do": "models"}                 name the models, and whether they are ready
     {"do": "recent", "path": "…"}    write the last live requests to a file
 
 SIGTERM, and the end of the supervisor, both mean: finish what runs, then exit 0.
@@ -18,7 +19,6 @@ import os
 import resource
 import signal
 import socket
-import sys
 from collections.abc import Coroutine, Mapping
 from functools import partial
 from pathlib import Path
@@ -28,15 +28,17 @@ import uvloop
 
 from edge_runtime.answering import Answering
 from edge_runtime.crew import Crew, Mates, fork_crew
-from edge_runtime.errors import EdgeError
-from edge_runtime.load_models import load_models
+from edge_runtime.errors import EdgeError, WorkerError
+from edge_runtime.http.tls import REFRESH_S
 from edge_runtime.log import log
-from edge_runtime.models import Models
-from edge_runtime.repository import Repository
+from edge_runtime.models.listing import describe_models
+from edge_runtime.models.load import load_models
+from edge_runtime.models.models import Models
+from edge_runtime.models.repository import Repository
 from edge_runtime.run_watch import RunWatch
 from edge_runtime.slots import Slot, Slots
-from edge_runtime.tls import REFRESH_S
-from edge_runtime.worker_config import WorkerConfig, decode_config
+from edge_runtime.start_pages import give_back_start_pages
+from edge_runtime.worker_config import WorkerConfig
 
 MEMORY_PER_BYTE = 8
 """A model is read, parsed, optimised, packed for the processor, and run."""
@@ -146,7 +148,12 @@ class Worker:
                 self._server.stop_accepting()
                 await self._mates.order(order)
                 self._keep(self._drain())
+            case "models":
+                describe = partial(describe_models, self._models)
+                return {"ok": True, **await asyncio.to_thread(describe)}
             case "recent":
+                if not self._config.slot:
+                    raise WorkerError("no release of a slot is served")
                 await self._mates.order(order)
                 save = partial(self._answering.save_recent, Path(order["path"]))
                 return {"ok": True, "count": await asyncio.to_thread(save)}
@@ -181,6 +188,11 @@ def _load(config: WorkerConfig, watch: RunWatch) -> Models:
     """
     slot = Slots(Path(config.state_dir)).slot(config.slot) if config.slot else None
     repository = Repository(config.models_dir) if config.models_dir else None
+    reason = config.reason
+    if repository is not None and not repository.all():
+        empty = f"PACKHORSE_MODELS_DIR={repository.path} holds no models"
+        log("models_missing", reason=empty)
+        reason = f"{reason}; {empty}, as <name>/<version>/model.onnx"
     _confine(config, slot, repository)
     return load_models(
         slot,
@@ -188,7 +200,7 @@ def _load(config: WorkerConfig, watch: RunWatch) -> Models:
         watch,
         # Another process of the crew would not know what one of them loaded.
         allow_load=config.allow_load and config.processes == 1,
-        reason=config.reason,
+        reason=reason,
     )
 
 
@@ -229,13 +241,13 @@ async def _run(
     return await Worker(config, models, watch, crew).run()
 
 
-def main() -> int:
-    """Run one worker; its only argument is a `WorkerConfig`."""
+def run_worker(config: WorkerConfig) -> int:
+    """Run one worker; return the exit code of its process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor tells us
-    config = decode_config(sys.argv[1])
     try:
         watch = RunWatch(config.limits.run_s)
         models = _load(config, watch)
+        give_back_start_pages()
         gc.freeze()  # what is loaded stays; collections need not walk it again
         crew = fork_crew(config.processes, config.control_fd)
     except EdgeError as error:
@@ -253,7 +265,3 @@ def _exit_code(status: int) -> int:
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
     return os.waitstatus_to_exitcode(status)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

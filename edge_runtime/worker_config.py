@@ -1,18 +1,15 @@
-"""What a supervisor tells a worker that it starts: one command line argument."""
+"""What a supervisor tells a worker that it starts."""
 
-import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from edge_runtime.access_settings import AccessSettings, TlsSettings
+from edge_runtime.access_settings import AccessSettings
 from edge_runtime.settings import ContainerSettings, Limits, LogSettings, ServeSettings
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerConfig:
-    """What the supervisor tells a worker on its command line.
+    """What the supervisor tells a worker.
 
     Attributes:
         slot: Name of the slot to serve; "" for none.
@@ -38,10 +35,6 @@ class WorkerConfig:
     prediction_log: LogSettings = field(default_factory=LogSettings)
     control_fd: int = -1
 
-    def encode(self) -> str:
-        """Write the configuration as one command line argument."""
-        return json.dumps(asdict(self), default=str)
-
 
 def config_of(
     settings: ServeSettings, *, listener_fd: int, slot: str, reason: str
@@ -62,37 +55,3 @@ def config_of(
         access=settings.access,
         prediction_log=settings.prediction_log,
     )
-
-
-def decode_config(text: str) -> WorkerConfig:
-    """Read what `WorkerConfig.encode` wrote."""
-    fields = json.loads(text)
-    container, access = fields.pop("container"), fields.pop("access")
-    return WorkerConfig(
-        limits=Limits(**fields.pop("limits")),
-        container=ContainerSettings(**container) if container else None,
-        access=_access(access) if access else None,
-        models_dir=_path(fields.pop("models_dir")),
-        prediction_log=LogSettings(**fields.pop("prediction_log")),
-        **fields,
-    )
-
-
-def _access(fields: Mapping[str, Any]) -> AccessSettings:
-    tls = fields["tls"]
-    return AccessSettings(
-        tokens_sha256=tuple(fields["tokens_sha256"]),
-        tls=_tls(tls) if tls else None,
-    )
-
-
-def _tls(fields: Mapping[str, str]) -> TlsSettings:
-    return TlsSettings(
-        cert_file=Path(fields["cert_file"]),
-        key_file=Path(fields["key_file"]),
-        client_ca_file=_path(fields["client_ca_file"]),
-    )
-
-
-def _path(text: str | None) -> Path | None:
-    return Path(text) if text else None

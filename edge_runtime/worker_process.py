@@ -1,15 +1,15 @@
 """A worker as its supervisor sees it: a process with a line to it."""
 
 import asyncio
-import contextlib
 import json
 import os
 import signal
 import socket
-import sys
 import time
 from dataclasses import dataclass, field, replace
+from functools import partial
 
+from edge_runtime.child import Child, fork
 from edge_runtime.errors import KilledError, WorkerError
 from edge_runtime.log import log
 from edge_runtime.worker_config import WorkerConfig
@@ -19,6 +19,9 @@ ORDER_S = 10.0
 
 KILL_S = 5.0
 """Time beyond its own limit that a worker gets to end before it is killed."""
+
+NAME = "edge-worker"
+"""What `ps -o comm` and `pgrep` know a worker by; its command line is `serve`'s."""
 
 _ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1"}
 """numpy multiplies no matrices here; its threads would only be in a fork's way."""
@@ -35,7 +38,7 @@ class WorkerProcess:
 
     config: WorkerConfig
     release: str
-    process: asyncio.subprocess.Process
+    process: Child
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     ready_at_s: float = field(default_factory=time.monotonic)
@@ -86,14 +89,12 @@ class WorkerProcess:
 
     async def stop(self) -> None:
         """Let it finish what runs, then end it."""
-        with contextlib.suppress(ProcessLookupError):
-            self.process.terminate()
+        self.process.terminate()
         try:
             async with asyncio.timeout(self.config.stop_s + KILL_S):
                 await self.process.wait()
         except TimeoutError:
-            with contextlib.suppress(ProcessLookupError):
-                self.process.kill()
+            self.process.kill()
             await self.process.wait()
         self.writer.close()
 
@@ -121,14 +122,13 @@ async def start_worker(config: WorkerConfig, *, ready_s: float) -> WorkerProcess
 async def _start_once(config: WorkerConfig, ready_s: float) -> WorkerProcess:
     control, child = socket.socketpair()
     config = replace(config, control_fd=child.fileno())
-    process = await _spawn(config, control, child)
+    process = _spawn(config, control, child)
     reader, writer = await asyncio.open_connection(sock=control)
     try:
         async with asyncio.timeout(ready_s):
             release = await _read_ready(reader, process)
     except BaseException as error:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
+        process.kill()
         await process.wait()
         writer.close()
         if isinstance(error, TimeoutError):
@@ -139,20 +139,11 @@ async def _start_once(config: WorkerConfig, ready_s: float) -> WorkerProcess:
     return WorkerProcess(config, release, process, reader, writer)
 
 
-async def _spawn(
-    config: WorkerConfig, control: socket.socket, child: socket.socket
-) -> asyncio.subprocess.Process:
+def _spawn(config: WorkerConfig, control: socket.socket, child: socket.socket) -> Child:
     """Start the process; its end of the line is closed on this side."""
+    kept = (config.listener_fd, config.control_fd)
     try:
-        return await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "edge_runtime.worker",
-            config.encode(),
-            pass_fds=(config.listener_fd, config.control_fd),
-            stdin=asyncio.subprocess.DEVNULL,
-            env=dict(os.environ) | _ENVIRONMENT,
-        )
+        return fork(partial(_work, config), name=NAME, kept=kept)
     except OSError as error:
         control.close()
         raise WorkerError(f"no process could be started: {error.strerror}") from error
@@ -160,17 +151,39 @@ async def _spawn(
         child.close()
 
 
-async def _read_ready(
-    reader: asyncio.StreamReader, process: asyncio.subprocess.Process
-) -> str:
+def _work(config: WorkerConfig) -> int:
+    """Be a worker: what only that needs is imported in its process alone."""
+    os.environ.update(_ENVIRONMENT)
+    from edge_runtime.worker import run_worker  # noqa: PLC0415 - see above
+
+    return run_worker(config)
+
+
+async def _read_ready(reader: asyncio.StreamReader, process: Child) -> str:
     """Return the release that a worker says it is ready with."""
     line = await reader.readline()
     if not line:
         await process.wait()
         if process.returncode == -signal.SIGKILL:
-            raise KilledError("the worker was killed before it was ready")
-        raise WorkerError("the worker ended before it was ready")
+            raise KilledError(
+                "the worker was killed before it was ready (SIGKILL, by somebody or"
+                " for memory: the kernel's log says which)"
+            )
+        raise WorkerError(
+            f"the worker ended before it was ready ({_end_words(process.returncode)});"
+            " what it said is in the output of `edge-runtime serve`"
+        )
     document = json.loads(line)
     if document["ready"] is not True:
         raise WorkerError(str(document["reason"]))
     return str(document["release"])
+
+
+def _end_words(code: int | None) -> str:
+    """Say how a process ended."""
+    if code is None or code >= 0:
+        return f"exit code {code}"
+    try:
+        return signal.Signals(-code).name
+    except ValueError:  # a real-time signal has no name
+        return f"signal {-code}"

@@ -40,7 +40,7 @@ def identity(datatype="FP32", shape=("n", 2)):
     return onnx_bytes([node], [tensor("x", kind, shape)], [tensor("y", kind, shape)])
 
 
-def two_inputs(first="n", second="n"):
+def two_inputs(first="n", second="n", out=None):
     """Return total = a + b, where only their first axes' names are given."""
     nodes = [
         helper.make_node("Identity", ["a"], ["copy"]),
@@ -49,7 +49,7 @@ def two_inputs(first="n", second="n"):
     return onnx_bytes(
         nodes,
         [tensor("a", TensorProto.FLOAT, [first, 3]), _floats("b", second)],
-        [_floats("total", None)],
+        [_floats("total", out)],
     )
 
 

@@ -2,15 +2,8 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
+from edge_runtime.held_bytes import held_bytes
 from packhorse.inference.signature import Arrays
-
-TEXT_LOOKED_AT = 64
-"""Strings whose length is looked at before the others are taken to be alike."""
-
-_POINTER_BYTES = 64
-"""A Python object beside its contents: its head, and the array's pointer to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,27 +37,7 @@ class Entry:
         """Return how much memory lives as long as this entry, nearly."""
         held = 0
         for array in self.inputs.values():
-            held += _held_bytes(array)
+            held += held_bytes(array)
         for array in self.outputs.values():
-            held += _held_bytes(array)
+            held += held_bytes(array)
         return held
-
-
-def _held_bytes(array: np.ndarray) -> int:
-    """Count what an array keeps alive: a view of one row keeps its whole batch."""
-    if array.dtype.kind == "O":
-        return array.size * (_POINTER_BYTES + _mean_length(array))
-    root: object = array
-    while isinstance(root, np.ndarray) and root.base is not None:
-        root = root.base
-    if isinstance(root, np.ndarray | memoryview):
-        return max(root.nbytes, array.nbytes)
-    if isinstance(root, bytes | bytearray):
-        return max(len(root), array.nbytes)
-    return array.nbytes
-
-
-def _mean_length(texts: np.ndarray) -> int:
-    looked_at = texts.flat[:TEXT_LOOKED_AT]
-    lengths = [len(text) for text in looked_at if isinstance(text, str | bytes)]
-    return sum(lengths) // len(lengths) if lengths else 0

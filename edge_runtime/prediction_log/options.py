@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from edge_runtime.measures import OUTCOMES
+
 HELP = """\
 Predictions are printed the oldest first; times are UTC. Which are there to be
 printed is up to `edge-runtime serve --help`, "what is kept of requests".
@@ -62,7 +64,13 @@ def add_options(command: argparse.ArgumentParser) -> None:
     add("--since", type=_instant, metavar="WHEN", help="2h, 30m, 2026-11-22T08:00")
     add("--until", type=_instant, metavar="WHEN", help="likewise")
     add("--model", default="", metavar="NAME[@VERSION]", help="of this model")
-    add("--outcome", default="", metavar="WORD", help="ok, model_failed, late, …")
+    add(
+        "--outcome",
+        default="",
+        choices=OUTCOMES,
+        metavar="WORD",
+        help=f"one of {', '.join(OUTCOMES)}",
+    )
     add("--id", default="", help="of the record, the request or the trace")
     add("--json", action="store_true", help="one JSON object a line")
     add("--data", action="store_true", help="with --json: tensors kept in full")

@@ -68,9 +68,11 @@ def _text(spec: TensorSpec, row: object) -> str:
 
 def _raw(spec: TensorSpec, row: object) -> bytes:
     """Return the bytes."""
-    text = row.get(FIELD) if isinstance(row, dict) else None
+    text = row[FIELD] if isinstance(row, dict) and is_base64(row) else None
     if not isinstance(text, str):
-        raise TensorError(f"input {spec.name!r}: 'b64' must be text in base64")
+        raise TensorError(
+            f"input {spec.name!r}: expected 'b64' alone, with text in base64"
+        )
     try:
         return binascii.a2b_base64(text, strict_mode=True)
     except ValueError as error:

@@ -81,9 +81,8 @@ def decode_instances(
         arrays, count = _from_numbers(instances, signature)
         return PredictRequest(arrays, count, timeout_s)
     if type(instances) is not list:
-        raise TensorError(
-            f"a request needs the list 'instances', came {short(instances)}"
-        )
+        came = "which is missing" if instances is None else f"came {short(instances)}"
+        raise TensorError(f"a request needs the list 'instances', {came}")
     count = _check_count(len(instances))
     rows = _rows_by_input(instances, signature)
     arrays = {name: _stack(signature, name, rows[name]) for name in rows}

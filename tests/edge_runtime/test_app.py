@@ -4,10 +4,10 @@ import pytest
 
 from edge_runtime.app import create_app
 from edge_runtime.counts import Counts
-from edge_runtime.models import Models
-from edge_runtime.overview import Overview
+from edge_runtime.models.models import Models
 from edge_runtime.service import Service
 from edge_runtime.settings import Limits
+from edge_runtime.views.overview import Overview
 
 
 @pytest.fixture
@@ -29,7 +29,8 @@ def test_a_wrong_method_says_which_are_allowed(client):
     reply = client.post("/v2")
     assert reply.status_code == 405
     assert "GET" in reply.headers["Allow"]
-    assert "error" in reply.json
+    sentence = "expected GET or HEAD or OPTIONS here, came POST"
+    assert reply.json == {"error": sentence}
 
 
 def test_what_is_done_with_a_model_is_no_part_of_its_name(client):

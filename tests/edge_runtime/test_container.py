@@ -141,6 +141,44 @@ def test_both_protocols_are_answered_on_the_one_route(
     assert not list(tmp_path.glob("packhorse-*"))
 
 
+def test_binary_tensors_pass_vertex_which_forwards_no_other_header(
+    storage, bundle, tmp_path
+):
+    values = settings(storage, bundle, TMPDIR=str(tmp_path))
+    kind = "application/vnd.vertex-ai-triton.binary+json;json-header-size="
+    rows = np.array([[1, 2, 3, 4]], np.float32)
+    document = json.dumps(
+        {
+            "inputs": [
+                {
+                    "name": "x",
+                    "datatype": "FP32",
+                    "shape": [1, 4],
+                    "parameters": {"binary_data_size": rows.nbytes},
+                }
+            ],
+            "parameters": {"binary_data_output": True},
+        }
+    ).encode()
+    container = Container(tmp_path / "state", **values)
+    try:
+        container.wait_healthy(int(values["AIP_HTTP_PORT"]))
+        status, headers, body = container.request(
+            "POST",
+            PREDICT,
+            document + rows.tobytes(),
+            {"Content-Type": f"{kind}{len(document)}"},
+        )
+    finally:
+        container.stop()
+    assert status == 200
+    assert headers["Content-Type"].startswith(kind)
+    json_bytes = int(headers["Content-Type"].removeprefix(kind))
+    answer = np.frombuffer(body[json_bytes:], np.float32)
+    assert answer == pytest.approx(tiny_answer(rows, 2)[0], rel=1e-5)
+    assert json.loads(body[:json_bytes])["outputs"][0]["shape"] == [1, 3]
+
+
 def run(values, tmp_path):
     return subprocess.run(
         [sys.executable, "-m", "edge_runtime", "serve"],

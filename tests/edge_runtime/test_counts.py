@@ -1,6 +1,8 @@
 """Answers by route and status, of one process and of several."""
 
 import json
+import sys
+import threading
 
 from edge_runtime.counts import ERRORS_KEPT, Counts
 
@@ -43,3 +45,30 @@ def test_counts_that_went_through_json_are_summed():
     assert ours.busy_s == {"infer": 1.25, "predict": 0.25}
     assert [error.status for error in ours.errors] == [400, 500]
     assert ours.started_s == 40.0
+
+
+def test_counts_may_be_read_in_a_thread_while_the_loop_counts():
+    counts = Counts()
+    is_over = threading.Event()
+    problems = []
+
+    def read():
+        while not is_over.is_set():
+            try:
+                counts.mean_ms("infer")
+            except RuntimeError as error:
+                problems.append(error)
+                return
+
+    reader = threading.Thread(target=read)
+    before_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        reader.start()
+        for number in range(20_000):
+            counts.add(f"route {number}", 400, 0.1)
+    finally:
+        is_over.set()
+        reader.join()
+        sys.setswitchinterval(before_s)
+    assert problems == []

@@ -7,9 +7,9 @@ import pytest
 from edge_runtime.errors import NotAllowedError, SlotError, UnknownModelError
 from edge_runtime.extensions import answering, extension_routes
 from edge_runtime.model_session import ModelSession
-from edge_runtime.models import Models
-from edge_runtime.run_plan import RunPlan
-from edge_runtime.served_model import ServedModel
+from edge_runtime.models.models import Models
+from edge_runtime.models.run_plan import RunPlan
+from edge_runtime.models.served_model import ServedModel
 from edge_runtime.service import Service
 from packhorse.errors import LimitExceededError, MalformedError
 from tests.models import tiny_model

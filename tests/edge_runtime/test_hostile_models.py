@@ -11,10 +11,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edge_runtime.errors import OverrunError
-from edge_runtime.http_head import HttpError
+from edge_runtime.http.head import HttpError
+from edge_runtime.http.sized_body import STEP_BYTES, Allowance, SizedBody
 from edge_runtime.model_session import ModelSession
 from edge_runtime.run_watch import RunWatch
-from edge_runtime.sized_body import STEP_BYTES, Allowance, SizedBody
 from edge_runtime.slots import open_slots
 from tests.edge_runtime.gateways import ROOT, Gateway, install, wait_for
 from tests.models import CLASSES, FEATURES, onnx_bytes, tiny_bundle, tiny_weights
@@ -148,7 +148,9 @@ def test_more_long_bodies_than_memory_allows_are_told_to_come_later(gateway):
     connections = [gateway.connect() for _ in range(7)]
     refused = [send_slowly(connection) for connection in connections]
 
-    assert any(b"503" in reply for reply in refused)
+    told = [reply for reply in refused if b"503" in reply]
+    assert told
+    assert all(b"Retry-After: 1" in reply for reply in told)
     assert resident_bytes(pid) < 600 * 1024**2
     for connection in connections:
         connection.close()

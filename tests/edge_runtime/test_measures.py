@@ -5,7 +5,7 @@ import json
 import pytest
 
 from edge_runtime.measures import OUTCOMES, Histogram, ModelMeasures
-from tests.edge_runtime.views import NOW_S, busy_measures
+from tests.edge_runtime.server_views import NOW_S, busy_measures
 
 
 def test_a_bound_belongs_to_its_bucket_and_what_is_larger_to_the_last():

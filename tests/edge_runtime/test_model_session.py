@@ -6,7 +6,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edge_runtime.errors import ModelError
-from edge_runtime.model_file import read_model_file
+from edge_runtime.model_files.model_file import read_model_file
 from edge_runtime.model_session import ModelSession
 from packhorse.manifest import TensorSpec
 from tests.models import onnx_bytes, tiny_answer, tiny_model

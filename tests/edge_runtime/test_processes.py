@@ -7,12 +7,14 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from edge_runtime.recent import BURST_S
 from tests.edge_runtime.clients import ROW, problems
 from tests.edge_runtime.gateways import ROOT, install_tiny, wait_for
 
@@ -128,8 +130,10 @@ def test_a_supervisor_that_is_killed_leaves_no_process_behind(start):
 
 def test_the_last_requests_of_all_processes_are_had_as_one(start):
     gateway = start()
-    for number in range(80):
+    for number in range(79):
         gateway.infer([[float(number), 0.0, 0.0, 0.0]])
+    time.sleep(BURST_S)  # of a burst only the first are kept
+    gateway.infer([[79.0, 0.0, 0.0, 0.0]])
     path = gateway.state_dir / "recent.npz"
 
     assert gateway.order("recent", path=str(path)) == {"ok": True, "count": 32}

@@ -1,11 +1,13 @@
 """Both protocols and everything else a gateway answers, over real sockets."""
 
 import json
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from edge_runtime.recent import BURST_S
 from tests.edge_runtime.gateways import Gateway, install_tiny, wait_for
 from tests.models import tiny_answer
 
@@ -81,13 +83,48 @@ def test_instances_answer_as_the_model_does(gateway, instances):
         ("/v2/models/other/infer", b"{}", 404, "expected tiny@3, came 'other'"),
         ("/v2/models/tiny/versions/9/infer", b"{}", 404, "came 'tiny@9'"),
         ("/v1/models/other:predict", b"{}", 404, "expected tiny@3"),
-        ("/v2", b"{}", 405, "not allowed"),
+        ("/v2", b"{}", 405, "expected GET or HEAD or OPTIONS here, came POST"),
+        ("/v1/models/tiny:predict", b"{}", 400, "'instances', which is missing"),
+        ("/v2/models/tiny/infer", b"{}", 400, "'inputs', which is missing"),
+        ("/v2/models/tiny/infer", b'{"a":NaN}', 400, "send them in binary tensors"),
     ],
 )
 def test_a_wrong_request_gets_a_sentence(gateway, path, body, status, words):
     got, _, reply = gateway.request("POST", path, body)
     assert got == status
     assert words in json.loads(reply)["error"]
+
+
+def test_instances_with_binary_tensors_are_refused_with_a_sentence(gateway):
+    status, _, reply = gateway.request(
+        "POST",
+        "/v1/models/tiny:predict",
+        b'{"instances":[[1,2,3,4]]}',
+        {"Inference-Header-Content-Length": "25"},
+    )
+    assert status == 400
+    assert "no Inference-Header-Content-Length" in json.loads(reply)["error"]
+
+
+def test_a_path_with_a_slash_at_its_end_answers_alike(gateway):
+    for path in ("/v2", "/v2/health/ready", "/v2/models/tiny", "/status", "/v1/models"):
+        assert gateway.get(f"{path}/")[0] == 200, path
+    body = json.dumps({"instances": ROWS})
+    assert gateway.request("POST", "/v1/models/tiny:predict/", body)[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("header", "milliseconds"), [("0.000001", 60_000), ("60", 1e-3)]
+)
+def test_of_two_times_to_wait_the_shorter_counts(gateway, header, milliseconds):
+    document = {"instances": ROWS, "parameters": {"timeout_ms": milliseconds}}
+    status, _, _ = gateway.request(
+        "POST",
+        "/v1/models/tiny:predict",
+        json.dumps(document),
+        {"X-Request-Timeout": header},
+    )
+    assert status == 504
 
 
 @pytest.mark.parametrize(
@@ -133,6 +170,8 @@ def test_status_and_metrics_count_what_was_answered(gateway):
 
 def test_recent_requests_can_be_had_as_arrays(gateway):
     for number in range(40):
+        if number == 32:  # of a burst only the first are kept
+            time.sleep(BURST_S)
         gateway.infer([[float(number), 0.0, 0.0, 0.0]])
     path = gateway.state_dir / "recent.npz"
 
@@ -158,7 +197,8 @@ def test_an_unknown_order_is_refused(gateway):
 
 def test_without_a_release_a_gateway_is_live_and_says_why_it_is_not_ready(empty):
     assert empty.get("/v2/health/live")[0] == 200
-    status, _, body = empty.get("/v2/health/ready")
+    status, headers, body = empty.get("/v2/health/ready")
+    assert headers["Retry-After"] == "5"
     assert (status, json.loads(body)["error"]) == (503, "no release is installed yet")
     assert empty.infer(ROWS) == (503, {"error": "no release is installed yet"})
     assert empty.get("/")[0] == 200

@@ -30,7 +30,8 @@ def test_a_gateway_listens_on_loopback_unless_told_otherwise():
         ("PACKHORSE_STATE_DIR", ""),
         ("PACKHORSE_STATE_DIR", "relative"),
         ("PACKHORSE_LISTEN", "0.0.0.0:80"),
-        ("PACKHORSE_LISTEN", "localhost:80"),
+        ("PACKHORSE_LISTEN", ":80"),
+        ("PACKHORSE_LISTEN", "gw-17:80"),
         ("PACKHORSE_LISTEN", "127.0.0.1:99999"),
         ("PACKHORSE_LISTEN", "127.0.0.1"),
         ("PACKHORSE_PROBATION_S", "soon"),
@@ -77,6 +78,23 @@ def test_models_are_not_loaded_into_one_of_several_processes():
     several = {"PACKHORSE_ALLOW_LOAD": "1", "PACKHORSE_PROCESSES": "2"}
     with pytest.raises(SettingsError, match=r"PACKHORSE_PROCESSES=1, came 2"):
         serve_settings({**SERVE, **several})
+
+
+@pytest.mark.parametrize(
+    ("name", "choices"),
+    [
+        ("PACKHORSE_ALLOW_LOAD", "0, 1"),
+        ("PACKHORSE_PREDICTION_LOG", "full, summary, off"),
+    ],
+)
+def test_a_setting_that_is_a_choice_names_what_there_is_to_choose(name, choices):
+    with pytest.raises(SettingsError, match=f"must be one of {choices}, not 'yes'"):
+        serve_settings({**SERVE, name: "yes"})
+
+
+def test_localhost_is_loopback():
+    settings = serve_settings({**SERVE, "PACKHORSE_LISTEN": "localhost:81"})
+    assert (settings.host, settings.port) == ("127.0.0.1", 81)
 
 
 def test_ipv6_loopback_is_loopback():

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from edge_runtime.model_session import ModelSession
-from edge_runtime.models import IndexEntry
-from edge_runtime.run_plan import RunPlan
-from edge_runtime.served_model import ServedModel
+from edge_runtime.models.models import IndexEntry
+from edge_runtime.models.run_plan import RunPlan
+from edge_runtime.models.served_model import ServedModel
 from edge_runtime.triton import (
     check_load,
     check_unload,

@@ -38,13 +38,17 @@ SHORT_LIVED = ("onnx_child", *TRIES)
 CLOUD_ANSWERS = {"predict", "vertex"}
 """Who answers for the cloud; while one is down, nobody does."""
 
+WORKER = "edge-worker"
+"""The name of a gateway's worker, whose command line is its supervisor's."""
+
 
 @dataclass(frozen=True)
 class Kill:
     """One process, by name, that dies at a moment of a release's life.
 
     Attributes:
-        victim: Its name; or `OWNER/WORD`, a child with that word in its command.
+        victim: Its name; or `OWNER/WORD`, a child with that word in its name or
+            its command.
         at_s: After the push began.
         away_s: Until it is started again; 0 leaves that to who keeps it alive.
     """
@@ -78,7 +82,7 @@ class Kill:
 
 
 def _kill_a_child(process, word, draw):
-    """Kill one of what a process started and whose command line holds `word`.
+    """Kill one of what a process started, with `word` in its name or its command.
 
     Some have one for moments only; the kill waits for such a moment.
     """
@@ -86,15 +90,20 @@ def _kill_a_child(process, word, draw):
     while time.monotonic() < until:
         with contextlib.suppress(psutil.Error):
             children = psutil.Process(process.pid).children(recursive=True)
-            found = [each for each in children if word in " ".join(each.cmdline())]
+            found = [each for each in children if word in " ".join(_words(each))]
             if found:
                 child = draw.choice(found)
-                words = " ".join(child.cmdline()[1:4])[:80]
+                words = " ".join(_words(child)[:4])[:80]
                 time.sleep(draw.uniform(0.0, CHILD_AGE_S))
                 child.kill()
                 return f"{process.name}'s child: {words}"
         time.sleep(0.002)
     return f"{process.name} had no child"
+
+
+def _words(process):
+    """Return a process's name and its command line."""
+    return [process.name(), *process.cmdline()[1:]]
 
 
 def victims(stack):
@@ -103,7 +112,7 @@ def victims(stack):
     children = [
         ("vertex", "edge"),
         ("package_bundle", "onnx_child"),
-        *((gateway.server.name, "edge_runtime.worker") for gateway in gateways),
+        *((gateway.server.name, WORKER) for gateway in gateways),
         *((gateway.agent.name, word) for gateway in gateways for word in TRIES),
     ]
     return [

@@ -45,9 +45,10 @@ def test_a_scalar_has_the_shape_of_no_axes():
     assert check_shape(spec(shape=()), []) == ()
 
 
-def test_a_shape_that_asks_for_too_much_is_refused_before_anything_is_made():
+@pytest.mark.parametrize("shape", [[2**40, 2], [2**62, 0]], ids=["full", "empty"])
+def test_a_shape_that_asks_for_too_much_is_refused_before_anything_is_made(shape):
     with pytest.raises(LimitExceededError):
-        check_shape(spec(), [2**40, 2])
+        check_shape(spec(shape=(-1, -1)), shape)
 
 
 def test_text_may_have_fewer_elements_than_numbers():

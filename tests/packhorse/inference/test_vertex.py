@@ -81,7 +81,7 @@ def test_instances_become_one_array_an_input(signature, instances, expected):
 @pytest.mark.parametrize(
     ("signature", "document", "words"),
     [
-        (ONE, {}, "'instances', came null"),
+        (ONE, {}, "'instances', which is missing"),
         (ONE, {"instances": []}, "one or more"),
         (ONE, {"instances": 5}, "'instances', came 5"),
         (ONE, {"instances": [[1, 2], [3]]}, "nested lists"),
@@ -103,6 +103,7 @@ def test_instances_become_one_array_an_input(signature, instances, expected):
         (ONE, {"instances": [{"b64": "é"}]}, "text in base64"),
         (ONE, {"instances": [{"b64": 5}]}, "text in base64"),
         (ONE, {"instances": [{"x": {"b65": "AA=="}}]}, "text in base64"),
+        (ONE, {"instances": [{"x": {"b64": "AA==", "y": 1}}]}, "'b64' alone"),
         (ONE, {"instances": [[1, b64(bytes(4))]]}, "is an object"),
         (WORDS, {"instances": [b64(b"\xff")]}, "UTF-8"),
         (WORDS, {"instances": [{"t": {"b64": "AA==", "c": 1}}]}, "is an object"),

@@ -1,0 +1,241 @@
+"""From a request's bytes to a call that waits for its run, and back to a reply.
+
+Three protocols lead here, whichever transport carried them: the Open Inference
+Protocol, `instances` as Vertex AI and KServe's first protocol write them, and
+Vertex AI's one route, where the body tells which of the two it is.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+
+from edge_runtime.http.codings import deflate, inflate
+from edge_runtime.http.envelope import Envelope
+from edge_runtime.http.replies import Body, Reply
+from edge_runtime.inference.json_body import decode_document
+from edge_runtime.models.served_model import ServedModel
+from packhorse.errors import LimitExceededError, MalformedError, TensorError
+from packhorse.inference import v2, vertex
+
+Arrays = Mapping[str, np.ndarray]
+Document = Mapping[str, object]
+
+JSON_LENGTH_HEADER = "Inference-Header-Content-Length"
+BINARY = "application/octet-stream"
+VERTEX_BINARY = "application/vnd.vertex-ai-triton.binary+json;json-header-size="
+"""Source: Triton, "Vertex AI integration" """
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """One decoded request, until it is answered.
+
+    Attributes:
+        outputs: Names of the outputs that are wanted; None for all.
+        encode: Turns what the model gave into the reply's body.
+        timeout_s: Time from its arrival after which nobody waits; None for ever.
+        arrived_s: `time.perf_counter()` when its last byte was there.
+        rows: Length of axis 0 of its first input; 1 where that has none.
+        key: Calls with equal keys may be run together.
+        done: Takes the reply and what became of the call, once.
+        timer: Says that it is late, where it has a time-out.
+        inflated_bytes: What its body took once its coding was off.
+    """
+
+    model: ServedModel
+    inputs: Arrays
+    outputs: tuple[str, ...] | None
+    encode: Callable[[Arrays], Reply]
+    envelope: Envelope
+    timeout_s: float | None
+    request_id: str = ""
+    arrived_s: float = 0.0
+    rows: int = 1
+    key: object = None
+    done: Callable[[Reply, str], None] = field(default=lambda _reply, _outcome: None)
+    timer: asyncio.TimerHandle | None = None
+    is_answered: bool = False
+    inflated_bytes: int = 0
+
+    @property
+    def is_long(self) -> bool:
+        """Whether its answer is compressed, which takes longer than most runs."""
+        return bool(self.envelope.answer_coding)
+
+
+def undecoded(model: ServedModel, envelope: Envelope) -> Call:
+    """Return what is known of a request whose body tells nothing: it is never run."""
+    return Call(model, {}, None, _never, envelope, None, rows=0)
+
+
+def _never(_outputs: Arrays) -> Reply:
+    raise AssertionError("a request that was not decoded has no answer")
+
+
+def outcome_of(error: MalformedError) -> str:
+    """Return what a request that cannot be decoded counts as."""
+    return "too_large" if isinstance(error, LimitExceededError) else "malformed"
+
+
+def rows_of(inputs: Arrays) -> int:
+    """Return how many rows a request has, as far as that can be said."""
+    shape = next(iter(inputs.values())).shape if inputs else ()
+    return shape[0] if shape else 1
+
+
+Decode = Callable[[ServedModel, Envelope, Body, int], Call]
+"""Takes a model, a request's envelope and body, and the limit on what is inflated."""
+
+
+Read = Callable[[ServedModel, Envelope, Document, memoryview | None], Call]
+
+
+def decode_infer(
+    model: ServedModel, envelope: Envelope, body: Body, limit_bytes: int
+) -> Call:
+    """Decode a request of the Open Inference Protocol, version 2.
+
+    Raises:
+        MalformedError: It contradicts itself or the model.
+    """
+    return _decode(model, envelope, body, limit_bytes, _infer)
+
+
+def decode_predict(
+    model: ServedModel, envelope: Envelope, body: Body, limit_bytes: int
+) -> Call:
+    """Decode `instances`.
+
+    Raises:
+        MalformedError: They contradict themselves or the model.
+    """
+    return _decode(model, envelope, body, limit_bytes, _predict)
+
+
+def decode_either(
+    model: ServedModel, envelope: Envelope, body: Body, limit_bytes: int
+) -> Call:
+    """Decode either, told apart by the body.
+
+    Raises:
+        MalformedError: It is neither, or contradicts itself or the model.
+    """
+    return _decode(model, envelope, body, limit_bytes, _either)
+
+
+def _decode(
+    model: ServedModel,
+    envelope: Envelope,
+    body: Body,
+    limit_bytes: int,
+    read: Read,
+) -> Call:
+    """Take the coding off, and the JSON and what follows it apart."""
+    if not envelope.body_coding:
+        return read(model, envelope, *_open(envelope, body))
+    inflated = inflate(body, envelope.body_coding, limit_bytes)
+    call = read(model, envelope, *_open(envelope, inflated))
+    call.inflated_bytes = len(inflated)
+    return call
+
+
+def _open(envelope: Envelope, body: Body) -> tuple[Document, memoryview | None]:
+    """Return the body's JSON, and the bytes after it where there are such."""
+    count = envelope.json_bytes
+    if count is None:
+        return decode_document(body), None
+    if count > len(body):
+        raise TensorError(
+            f"the JSON before the binary tensors is said to be {count} bytes long,"
+            f" the body is {len(body)}"
+        )
+    view = memoryview(body)
+    return decode_document(view[:count]), view[count:]
+
+
+def _infer(
+    model: ServedModel,
+    envelope: Envelope,
+    document: Document,
+    binary: memoryview | None,
+) -> Call:
+    request = v2.decode_request(document, model.signature, binary)
+    return Call(
+        model,
+        request.inputs,
+        request.outputs,
+        partial(_encode_infer, model, envelope, request),
+        envelope,
+        _shortest(envelope.timeout_s, request.timeout_s),
+        request.id,
+    )
+
+
+def _predict(
+    model: ServedModel,
+    envelope: Envelope,
+    document: Document,
+    binary: memoryview | None,
+) -> Call:
+    if binary is not None:
+        raise TensorError(
+            f"'instances' are JSON alone: expected no {JSON_LENGTH_HEADER}, came one;"
+            " send bytes as base64, or by the Open Inference Protocol"
+        )
+    request = vertex.decode_instances(document, model.signature)
+    return Call(
+        model,
+        request.inputs,
+        None,
+        partial(_encode_predict, model, envelope, request.count),
+        envelope,
+        _shortest(envelope.timeout_s, request.timeout_s),
+    )
+
+
+def _either(
+    model: ServedModel,
+    envelope: Envelope,
+    document: Document,
+    binary: memoryview | None,
+) -> Call:
+    if "instances" in document:
+        return _predict(model, envelope, document, binary)
+    if "inputs" in document:
+        return _infer(model, envelope, document, binary)
+    raise TensorError("a request needs 'instances' or 'inputs'")
+
+
+def _encode_infer(
+    model: ServedModel, envelope: Envelope, request: v2.InferRequest, outputs: Arrays
+) -> Reply:
+    encoded = v2.encode_response(model.name, model.version, request, outputs)
+    if encoded.json_bytes is None:
+        return _coded(envelope, Reply(200, encoded.body, headers=model.headers))
+    headers = (*model.headers, (JSON_LENGTH_HEADER, str(encoded.json_bytes)))
+    kind = f"{VERTEX_BINARY}{encoded.json_bytes}" if envelope.is_vertex else BINARY
+    return _coded(envelope, Reply(200, encoded.body, kind, headers))
+
+
+def _encode_predict(
+    model: ServedModel, envelope: Envelope, count: int, outputs: Arrays
+) -> Reply:
+    body = vertex.encode_predictions(outputs, count)
+    return _coded(envelope, Reply(200, body, headers=model.headers))
+
+
+def _shortest(of_header_s: float | None, of_body_s: float | None) -> float | None:
+    """Return how long the client waits: the least of what it says."""
+    if of_header_s is None or of_body_s is None:
+        return of_body_s if of_header_s is None else of_header_s
+    return min(of_header_s, of_body_s)
+
+
+def _coded(envelope: Envelope, reply: Reply) -> Reply:
+    """Compress the reply for a client that takes just that."""
+    if not envelope.answer_coding:
+        return reply
+    return deflate(reply, envelope.answer_coding)

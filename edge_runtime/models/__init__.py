@@ -1,0 +1,1 @@
+"""What is served: loaded, proven, planned, and looked after."""
