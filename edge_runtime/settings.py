@@ -18,6 +18,10 @@ _PORT_MAX = 65_535
 _PROCESSES_MAX = 64
 
 
+NO_RELEASE = "no release is installed yet"
+"""Why a new gateway is not ready: no fault, but what it waits for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What one process of a server takes from its clients before it says no.

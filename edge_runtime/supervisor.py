@@ -22,7 +22,7 @@ from pathlib import Path
 from edge_runtime.control import Document, is_inside
 from edge_runtime.errors import ControlError, EdgeError, WorkerError
 from edge_runtime.log import log
-from edge_runtime.settings import ServeSettings
+from edge_runtime.settings import NO_RELEASE, ServeSettings
 from edge_runtime.shift import Shift
 from edge_runtime.slots import Slot, Slots
 from edge_runtime.worker_config import config_of
@@ -37,7 +37,6 @@ STABLE_S = 60.0
 
 _PAUSE_S = 0.2
 _PAUSE_MAX_S = 10.0
-_NOTHING = "no release is installed yet"
 
 
 class Supervisor:
@@ -278,7 +277,7 @@ class Supervisor:
         """Answer 503 with the reason, and try the slots again later."""
         if self._shift.current is None:
             try:
-                worker = await self._start(None, reason=reason or _NOTHING)
+                worker = await self._start(None, reason=reason or NO_RELEASE)
                 await self._put_on_duty(worker)
             except WorkerError as error:
                 reason = str(error)

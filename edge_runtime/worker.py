@@ -36,6 +36,7 @@ from edge_runtime.models.load import load_models
 from edge_runtime.models.models import Models
 from edge_runtime.models.repository import Repository
 from edge_runtime.run_watch import RunWatch
+from edge_runtime.settings import NO_RELEASE
 from edge_runtime.slots import Slot, Slots
 from edge_runtime.start_pages import give_back_start_pages
 from edge_runtime.worker_config import WorkerConfig
@@ -201,6 +202,7 @@ def _load(config: WorkerConfig, watch: RunWatch) -> Models:
         # Another process of the crew would not know what one of them loaded.
         allow_load=config.allow_load and config.processes == 1,
         reason=reason,
+        fault="" if slot or config.reason == NO_RELEASE else config.reason,
     )
 
 

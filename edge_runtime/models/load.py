@@ -11,19 +11,21 @@ from edge_runtime.models.repository import Repository, StoredModel
 from edge_runtime.models.served_model import ServedModel
 from edge_runtime.models.warm import load_slot, load_stored
 from edge_runtime.run_watch import RunWatch
+from edge_runtime.settings import NO_RELEASE
 from edge_runtime.slots import Slot
 
 REASON_MAX = 500
 """Characters of a line in the log: names of tensors may be many and long."""
 
 
-def load_models(
+def load_models(  # noqa: PLR0913 - what a worker is told, by keyword
     slot: Slot | None,
     repository: Repository | None,
     watch: RunWatch,
     *,
     allow_load: bool = False,
-    reason: str = "no release is installed yet",
+    reason: str = NO_RELEASE,
+    fault: str = "",
 ) -> Models:
     """Load the slot's release, and every model of the directory that can be.
 
@@ -37,12 +39,15 @@ def load_models(
         allow_load: Whether models may be loaded and unloaded on request. Only for
             one process: others would not know.
         reason: What to say while nothing is served.
+        fault: Why the gateway's own release is not served, whatever else is.
 
     Raises:
         EdgeError: The slot's release cannot serve here.
     """
     load_on_request = partial(_load_tried, watch=watch) if allow_load else None
-    models = Models(repository=repository, load=load_on_request, reason=reason)
+    models = Models(
+        repository=repository, load=load_on_request, reason=reason, fault=fault
+    )
     if slot is not None:
         load = partial(load_slot, slot, watch)
         models.add(_told(load, str(slot.release), f"slot {slot.name}"))

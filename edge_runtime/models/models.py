@@ -19,6 +19,7 @@ from typing import NoReturn
 from edge_runtime.errors import EdgeError, NotAllowedError, UnknownModelError
 from edge_runtime.models.repository import Key, Repository, StoredModel
 from edge_runtime.models.served_model import ServedModel
+from edge_runtime.settings import NO_RELEASE
 
 READY = "READY"
 UNAVAILABLE = "UNAVAILABLE"
@@ -83,7 +84,8 @@ class Models:
         *,
         repository: Repository | None = None,
         load: Load | None = None,
-        reason: str = "no release is installed yet",
+        reason: str = NO_RELEASE,
+        fault: str = "",
     ) -> None:
         """Serve none yet.
 
@@ -91,10 +93,12 @@ class Models:
             repository: Where models lie beside the gateway's own release.
             load: Loads one of them on request; None where that is not allowed.
             reason: What to say while nothing is served.
+            fault: Why the gateway's own release is not served, whatever else is.
         """
         self._repository = repository
         self._load = load
         self._reason = reason
+        self._fault = fault
         self._served = _Served()
         self._own: Key | None = None
         self._changing = threading.Lock()
@@ -135,6 +139,8 @@ class Models:
     def reason(self) -> str:
         """Say why this process is not ready; empty when it is."""
         served = self._served
+        if self._fault:
+            return self._fault
         if served.broken:
             (name, version), why = next(iter(served.broken.items()))
             return f"{name}@{version}: {why}"

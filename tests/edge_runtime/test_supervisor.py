@@ -14,6 +14,7 @@ from edge_runtime.slots import open_slots
 from packhorse.golden import GoldenSamples
 from tests.edge_runtime.clients import ROW, problems
 from tests.edge_runtime.gateways import ROOT, infer_document, install_tiny, wait_for
+from tests.edge_runtime.repositories import put
 from tests.models import onnx_bytes, tiny_golden, tiny_model
 
 LONG_S = "120"
@@ -76,6 +77,23 @@ def test_it_is_ready_only_after_the_golden_samples_ran(start_gateway, state_dir)
     assert status == 503
     assert "golden sample 0 of tiny@1" in json.loads(body)["error"]
     assert gateway.infer([ROW])[0] == 503
+
+
+def test_models_beside_it_do_not_hide_that_the_release_fails(
+    start_gateway, state_dir, tmp_path
+):
+    golden = tiny_golden(tiny_model(1))
+    wrong = GoldenSamples(golden.inputs, {"y": golden.outputs["y"] + 1})
+    install_tiny(state_dir, "a", 1, golden=wrong, is_active=True)
+    put(tmp_path / "models", "beside", 1, tiny_model(2))
+    gateway = start_gateway(PACKHORSE_MODELS_DIR=str(tmp_path / "models"))
+    gateway.wait_serving()
+    assert gateway.infer([ROW], model="beside")[0] == 200
+    status, _, body = gateway.get("/v2/health/ready")
+    assert (status, "golden sample 0 of tiny@1" in json.loads(body)["error"]) == (
+        503,
+        True,
+    )
 
 
 @pytest.mark.parametrize("parts", [{"model": broken_model()}, {"model": b"no model"}])
