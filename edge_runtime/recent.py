@@ -22,7 +22,7 @@ KEPT = 32
 BURST_S = 1.0
 """Keeping all of thousands a second would cost each, and show the same."""
 
-KEPT_MAX_BYTES = 64 * 1024**2
+KEPT_MAX_BYTES = 16 * 1024**2
 """Memory that the kept arrays may keep alive; the oldest go first."""
 
 Arrays = Mapping[str, np.ndarray]

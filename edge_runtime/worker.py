@@ -27,6 +27,7 @@ import orjson
 import uvloop
 
 from edge_runtime.answering import Answering
+from edge_runtime.arenas import limit_arenas
 from edge_runtime.crew import Crew, Mates, fork_crew
 from edge_runtime.errors import EdgeError, WorkerError
 from edge_runtime.http.tls import REFRESH_S
@@ -246,6 +247,7 @@ async def _run(
 def run_worker(config: WorkerConfig) -> int:
     """Run one worker; return the exit code of its process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor tells us
+    limit_arenas()
     try:
         watch = RunWatch(config.limits.run_s)
         models = _load(config, watch)
