@@ -22,6 +22,11 @@ CODINGS = frozenset({"gzip", "deflate"})
 _JSON_SIZE = re.compile(r"json-header-size=([0-9]{1,12})(?:[;\s]|$)")
 _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
 _LENGTH_DIGITS_MAX = 12
+_SPACE = " \t"
+"""What may stand around a value; Python takes more for space than HTTP does.
+
+Source: RFC 9110, 5.6.3
+"""
 
 
 class Envelope(NamedTuple):
@@ -97,12 +102,12 @@ def _size(text: str) -> int | None:
 
 
 def _coding(text: str) -> str:
-    coding = text.strip().lower()
+    coding = text.strip(_SPACE).lower()
     return "" if coding == "identity" else coding
 
 
 def _only_coding(text: str) -> str:
-    coding = text.strip().lower()
+    coding = text.strip(_SPACE).lower()
     return coding if coding in CODINGS else ""
 
 

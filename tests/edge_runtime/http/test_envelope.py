@@ -62,6 +62,8 @@ def test_only_a_client_that_names_one_coding_wishes_it(accepted, expected):
 def test_a_body_s_coding_is_kept_for_who_takes_it_off():
     assert read(content_encoding=" GZIP ").body_coding == "gzip"
     assert read(content_encoding="identity").body_coding == ""
+    headers = [(b"content-encoding", b"identity\x85")]
+    assert read_envelope(headers).body_coding == "identity\x85"
 
 
 @pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "3601", "soon", ""])
