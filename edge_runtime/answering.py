@@ -14,7 +14,7 @@ from edge_runtime.dispatch import Dispatch, Watchers
 from edge_runtime.http.access import Access
 from edge_runtime.http.tls import LiveTls
 from edge_runtime.http.wsgi import WsgiApp
-from edge_runtime.inference.calls import Arrays, Call
+from edge_runtime.inference.calls import Call
 from edge_runtime.log import log
 from edge_runtime.models.models import Models
 from edge_runtime.prediction_log.entry import Entry
@@ -26,6 +26,7 @@ from edge_runtime.server import Server
 from edge_runtime.service import Service
 from edge_runtime.views.overview import Overview, overview_routes
 from edge_runtime.worker_config import WorkerConfig
+from packhorse.inference.signature import Arrays
 
 
 class Answering:

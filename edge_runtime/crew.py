@@ -12,7 +12,6 @@ a process with a loop and threads cannot fork a new one.
 import asyncio
 import contextlib
 import os
-import signal
 import socket
 import threading
 from collections.abc import Mapping, Sequence
@@ -21,6 +20,7 @@ from pathlib import Path
 
 import orjson
 
+from edge_runtime.child import Child
 from edge_runtime.errors import WorkerError
 from edge_runtime.load import Load, shared_numbers
 from edge_runtime.log import log
@@ -28,8 +28,6 @@ from edge_runtime.shared_board import SharedBoard
 
 ORDER_S = 8.0
 """Less than the supervisor waits for the order that it gave."""
-
-_LOOK_S = 0.02
 
 Document = Mapping[str, object]
 
@@ -42,7 +40,6 @@ class Mate:
     line: socket.socket
     replies: asyncio.Queue[bytes] = field(default_factory=asyncio.Queue)
     writer: asyncio.StreamWriter | None = None
-    status: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +105,9 @@ class Mates:
     def __init__(self, mates: Sequence[Mate]) -> None:
         """Take charge; `meet` opens the lines."""
         self._mates = mates
+        self._children = [Child(mate.pid) for mate in mates]
         self._tasks: list[asyncio.Task[None]] = []
-        self._lost: asyncio.Future[Mate] = asyncio.get_running_loop().create_future()
+        self._lost: asyncio.Future[Child] = asyncio.get_running_loop().create_future()
 
     async def meet(self) -> None:
         """Wait until every mate obeys.
@@ -117,9 +115,10 @@ class Mates:
         Raises:
             WorkerError: One does not.
         """
-        for mate in self._mates:
+        for mate, child in zip(self._mates, self._children, strict=True):
             reader, mate.writer = await asyncio.open_connection(sock=mate.line)
-            self._tasks.append(asyncio.create_task(self._listen(mate, reader)))
+            listening = self._listen(mate, child, reader)
+            self._tasks.append(asyncio.create_task(listening))
         for mate in self._mates:
             await _reply(mate)
 
@@ -135,8 +134,8 @@ class Mates:
         for mate in self._mates:
             await _reply(mate)
 
-    async def lost(self) -> Mate:
-        """Wait for a mate to end unasked."""
+    async def lost(self) -> Child:
+        """Wait for a mate to end unasked; how it did is known once all have ended."""
         return await asyncio.shield(self._lost)
 
     async def dismiss(self, *, limit_s: float) -> None:
@@ -147,28 +146,29 @@ class Mates:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(limit_s):
                 await self._ended()
-        for mate in self._mates:
-            if not _has_ended(mate):
-                log("mate_killed", pid=mate.pid)
-                os.kill(mate.pid, signal.SIGKILL)
+        for child in self._children:
+            if child.returncode is None:
+                log("mate_killed", pid=child.pid)
+                child.kill()
         await self._ended()
         for task in self._tasks:
             task.cancel()
 
     async def _ended(self) -> None:
         """Wait until every mate has ended."""
-        # Not every kernel has descriptors of processes, and a thread would stay.
-        while not all(map(_has_ended, self._mates)):  # noqa: ASYNC110
-            await asyncio.sleep(_LOOK_S)
+        for child in self._children:
+            await child.wait()
 
-    async def _listen(self, mate: Mate, reader: asyncio.StreamReader) -> None:
+    async def _listen(
+        self, mate: Mate, child: Child, reader: asyncio.StreamReader
+    ) -> None:
         """Take a mate's replies until its line ends."""
         with contextlib.suppress(OSError):
             while line := await reader.readline():
                 mate.replies.put_nowait(line)
         mate.replies.put_nowait(b"")
         if not self._lost.done():
-            self._lost.set_result(mate)
+            self._lost.set_result(child)
 
 
 def _send(mate: Mate, line: bytes) -> None:
@@ -189,10 +189,3 @@ async def _reply(mate: Mate) -> None:
     reply = orjson.loads(line)
     if not (reply.get("ok") or reply.get("ready")):
         raise WorkerError(str(reply.get("reason")))
-
-
-def _has_ended(mate: Mate) -> bool:
-    if mate.status is None:
-        pid, status = os.waitpid(mate.pid, os.WNOHANG)
-        mate.status = status if pid else None
-    return mate.status is not None

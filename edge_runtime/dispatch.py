@@ -22,7 +22,6 @@ from edge_runtime.http.head import Head
 from edge_runtime.http.replies import (
     Body,
     Reply,
-    error_reply,
     mistake,
     refusal,
     unavailable,
@@ -30,6 +29,7 @@ from edge_runtime.http.replies import (
 from edge_runtime.http.wsgi import WsgiApp, call_wsgi
 from edge_runtime.inference.batcher import PARALLEL, Note, Queue
 from edge_runtime.inference.calls import Call, outcome_of, rows_of, undecoded
+from edge_runtime.inference.runs import late
 from edge_runtime.models.served_model import ServedModel
 from edge_runtime.routes import Infer, Key, Route
 from edge_runtime.settings import Limits
@@ -183,8 +183,7 @@ class Dispatch:
         allowed_s = exchange.head.envelope.timeout_s
         waited_s = time.perf_counter() - exchange.arrived_s
         if allowed_s is not None and waited_s > allowed_s:
-            sentence = f"no answer within the {allowed_s:g} s that the request allows"
-            return error_reply(504, sentence, exchange.route.model.headers), "late"
+            return late(exchange.route.model.headers, allowed_s)
         return self._decode(exchange.head, exchange.route, body)
 
     def _decoded(self, exchange: Exchange, call: Call | Refused) -> None:

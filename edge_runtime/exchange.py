@@ -42,7 +42,7 @@ class Exchange:
         measures.requests[outcome] += 1
         measures.last_at_s = now_s = time.time()
         if outcome == "ok":
-            measures.recent_ms.append((now_s, 1000.0 * elapsed_s))
+            measures.recent_ms.add(now_s, 1000.0 * elapsed_s)
         self.counts.add(self.route.name, reply.status, elapsed_s)
         self.client.answer(reply, self.head)
 

@@ -63,9 +63,8 @@ class RecentTimes:
         self._number = -1
         self._counts: list[int] = []
 
-    def append(self, answer: tuple[float, float]) -> None:
+    def add(self, at_s: float, took_ms: float) -> None:
         """Take an answer's Unix time and its milliseconds."""
-        at_s, took_ms = answer
         number = int(at_s // SLOT_S)
         if number != self._number:
             self._begin(number)

@@ -13,7 +13,7 @@ gives BF16 not as arrays but as its own values, whose memory is copied.
 import ctypes
 import math
 import stat
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,9 +28,7 @@ from edge_runtime.model_files.model_file import ModelFile, read_model_file
 from edge_runtime.run_watch import RunWatch
 from edge_runtime.session_types import BF16, TEXT, describe_signature
 from packhorse.inference.datatypes import numpy_type
-from packhorse.inference.signature import Signature
-
-Arrays = Mapping[str, np.ndarray]
+from packhorse.inference.signature import Arrays, Signature
 
 _RAISED: tuple[type[Exception], ...] = (
     *(

@@ -8,7 +8,7 @@ text as Python objects, which nobody here reads.
 import io
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -17,6 +17,7 @@ import numpy as np
 
 from edge_runtime import durable
 from edge_runtime.held_bytes import held_bytes
+from packhorse.inference.signature import Arrays
 
 KEPT = 32
 BURST_S = 1.0
@@ -24,8 +25,6 @@ BURST_S = 1.0
 
 KEPT_MAX_BYTES = 16 * 1024**2
 """Memory that the kept arrays may keep alive; the oldest go first."""
-
-Arrays = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
+from edge_runtime.extensions import extension_routes
 from edge_runtime.http.replies import Body, Reply
 from edge_runtime.inference.calls import (
     Decode,
@@ -65,6 +66,8 @@ def build_routes(
     }
     for path, handler in (extra or {}).items():
         routes[b"GET", path.encode()] = Answer(path.strip("/"), handler)
+    for (method, path), handler in extension_routes(service).items():
+        routes[method.encode(), path.encode()] = Answer("extension", handler)
     for model in service.models.all():
         routes |= _model_routes(service, model)
     if container is not None:

@@ -8,9 +8,8 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 
-from edge_runtime.errors import ModelError, UnknownModelError
 from edge_runtime.http.envelope import Envelope
-from edge_runtime.http.replies import Body, Reply, error_reply, json_reply, refusal
+from edge_runtime.http.replies import Body, Reply, json_reply, refusal
 from edge_runtime.inference.calls import Call, Decode, outcome_of, undecoded
 from edge_runtime.measures import ModelMeasures
 from edge_runtime.models.models import Models
@@ -109,13 +108,6 @@ class Service:
         call.done = lambda reply, _outcome: answered.set_result(reply)
         self.submit(call)
         return answered.result(ANSWER_S)
-
-
-def refuse(error: MalformedError | ModelError | UnknownModelError) -> Reply:
-    """Answer what no model of ours is to blame for."""
-    if isinstance(error, UnknownModelError):
-        return error_reply(404, str(error))
-    return refusal(error)
 
 
 def _nowhere(*_arguments: object) -> None:

@@ -28,6 +28,7 @@ import uvloop
 
 from edge_runtime.answering import Answering
 from edge_runtime.arenas import limit_arenas
+from edge_runtime.confined import MEMORY_PER_BYTE
 from edge_runtime.crew import Crew, Mates, fork_crew
 from edge_runtime.errors import EdgeError, WorkerError
 from edge_runtime.http.tls import REFRESH_S
@@ -41,9 +42,6 @@ from edge_runtime.settings import NO_RELEASE
 from edge_runtime.slots import Slot, Slots
 from edge_runtime.start_pages import give_back_start_pages
 from edge_runtime.worker_config import WorkerConfig
-
-MEMORY_PER_BYTE = 8
-"""A model is read, parsed, optimised, packed for the processor, and run."""
 
 REASON_MAX = 2000
 """Characters that the supervisor reads: names of tensors may be many and long."""
@@ -104,7 +102,7 @@ class Worker:
         telling.cancel()
         renewing.cancel()
         self._answering.shut_down()
-        return (lost.status or 0) if lost else 0
+        return (lost.returncode or 0) if lost else 0
 
     async def _tell(self) -> None:
         """Tell the other processes from time to time what this one has measured."""
@@ -262,10 +260,9 @@ def run_worker(config: WorkerConfig) -> int:
     return _exit_code(uvloop.run(_run(config, models, watch, crew)))
 
 
-def _exit_code(status: int) -> int:
+def _exit_code(code: int) -> int:
     """End as a mate did: the supervisor tells a kill from a crash."""
-    if os.WIFSIGNALED(status):
-        number = os.WTERMSIG(status)
-        signal.signal(number, signal.SIG_DFL)
-        os.kill(os.getpid(), number)
-    return os.waitstatus_to_exitcode(status)
+    if code < 0:
+        signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+    return code

@@ -17,6 +17,7 @@ import numpy as np
 
 from packhorse.errors import MalformedError
 from packhorse.inference.datatypes import NUMPY_TYPES, numpy_type
+from packhorse.inference.signature import Arrays
 from packhorse.manifest import TensorSpec, Tolerance
 from packhorse.npz import read_arrays, write_arrays
 
@@ -27,7 +28,6 @@ DEFAULT_TOLERANCE = Tolerance(absolute=1e-4, relative=1e-3)
 """Room for what processors and versions of ONNX Runtime differ by in fp32."""
 
 _PREFIXES = ("input.", "output.")
-Arrays = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,9 @@ import numpy as np
 
 from edge_runtime.errors import ModelError
 from packhorse.golden import compare_outputs
+from packhorse.inference.signature import Arrays
 from packhorse.manifest import Tolerance
 
-Arrays = Mapping[str, np.ndarray]
 Run = Callable[[Arrays, Sequence[str]], Arrays]
 """Runs the candidate: inputs, names of the outputs to compute."""
 

@@ -6,18 +6,16 @@ long. All but the first refuse the release.
 """
 
 import signal
-import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-import edge_runtime
 from edge_runtime import durable
 from edge_runtime.agent.errors import ReleaseRefusedError, TryError
 from edge_runtime.agent.probe import probe_model
 from edge_runtime.agent.switch import Supervisor
 from edge_runtime.agent.try_job import ANSWER_MAX_BYTES, Job, encode_job
+from edge_runtime.confined import BASE_MEMORY_BYTES, MEMORY_PER_BYTE, run_module
 from edge_runtime.slots import Slot
 from packhorse.errors import MalformedError
 from packhorse.manifest import MODEL_FILE, RuntimeNeeds
@@ -26,12 +24,8 @@ from packhorse.strict_json import Fields, decode_json
 
 WALL_S = 180.0
 CPU_S = 120
-BASE_MEMORY_BYTES = 1024**3
-"""Address space, not use: Python with ONNX Runtime 1.32 maps 0.2 GB; the rest is
-for what a model computes and for the live requests."""
 
-MEMORY_PER_BYTE = 8
-"""A model is read, parsed, optimised, packed for the processor, and run."""
+_CHILD = "edge_runtime.agent.try_process"
 
 
 def try_release(
@@ -91,7 +85,8 @@ def run_job(job: Job, *, wall_s: float = WALL_S) -> Mapping[str, float]:
         TryError: It could not be run.
     """
     with tempfile.TemporaryFile() as out:
-        code = _run([encode_job(job).decode()], out.fileno(), wall_s)
+        arguments = [encode_job(job).decode()]
+        code = run_module(_CHILD, arguments, out.fileno(), wall_s=wall_s)
         out.seek(0)
         answer = out.read(ANSWER_MAX_BYTES + 1)
     if code is None:
@@ -105,24 +100,6 @@ def run_job(job: Job, *, wall_s: float = WALL_S) -> Mapping[str, float]:
     if code < 0:
         raise ReleaseRefusedError(_describe(code, job))
     return _read_answer(answer)
-
-
-def _run(arguments: list[str], out: int, wall_s: float) -> int | None:
-    """Return the exit code, negative for a signal; None when time ran out."""
-    process = subprocess.Popen(  # noqa: S603 - our own module, no shell
-        [sys.executable, "-m", "edge_runtime.agent.try_process", *arguments],
-        stdin=subprocess.DEVNULL,
-        stdout=out,
-        stderr=subprocess.DEVNULL,
-        cwd=Path(edge_runtime.__file__).parents[1],
-    )
-    try:
-        return process.wait(wall_s)
-    except subprocess.TimeoutExpired:
-        return None
-    finally:
-        process.kill()
-        process.wait()
 
 
 def _describe(code: int, job: Job) -> str:

@@ -6,24 +6,21 @@ set before ONNX Runtime is imported, so its reader works under them too. The
 process ends when the agent ends.
 """
 
-import ctypes
-import os
 import resource
-import signal
 import statistics
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from edge_runtime.agent.shadow import LiveRequest, Shadow, read_recent, run_shadow
 from edge_runtime.agent.try_job import ANSWER_MAX_BYTES, Job, decode_job
+from edge_runtime.confined import confine
 from edge_runtime.errors import EdgeError, ModelError
 from packhorse.errors import PackhorseError
 from packhorse.golden import GoldenSamples, check_golden, compare_outputs, read_golden
+from packhorse.inference.signature import Arrays
 from packhorse.manifest import (
     GOLDEN_FILE,
     MANIFEST_FILE,
@@ -37,14 +34,8 @@ from packhorse.strict_json import encode_json
 if TYPE_CHECKING:
     from edge_runtime.model_session import ModelSession
 
-_GRACE_S = 5
-"""Between the two limits on processor time; nothing here outlives the first."""
-_NICENESS = 10
 _TIMED_MAX = 8
 """Requests timed on both models; more says nothing new and costs processor."""
-_PR_SET_PDEATHSIG = 1
-
-Arrays = Mapping[str, np.ndarray]
 
 
 class RefusedError(EdgeError):
@@ -54,7 +45,9 @@ class RefusedError(EdgeError):
 def main(argument: str) -> None:
     """Do the job and print what became of it."""
     job = decode_job(argument.encode())
-    _limit(job)
+    confine(
+        memory_bytes=job.memory_bytes, cpu_s=job.cpu_s, output_bytes=ANSWER_MAX_BYTES
+    )
     # Whatever fails before the model is touched is no word on it: exit code 1.
     import edge_runtime.model_session  # noqa: F401, PLC0415 - under limits
 
@@ -68,17 +61,6 @@ def main(argument: str) -> None:
         limit = f"{job.memory_bytes / 1024**2:.0f} MB"
         answer = {"reason": f"it needs more than {limit} of memory", "measures": {}}
     sys.stdout.buffer.write(encode_json(answer))
-
-
-def _limit(job: Job) -> None:
-    """Give up what is not needed, and end with the agent."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    os.nice(_NICENESS)
-    resource.setrlimit(resource.RLIMIT_AS, (job.memory_bytes, job.memory_bytes))
-    # SIGXCPU first: a SIGKILL then comes from outside, and is no word on the model.
-    resource.setrlimit(resource.RLIMIT_CPU, (job.cpu_s, job.cpu_s + _GRACE_S))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (ANSWER_MAX_BYTES, ANSWER_MAX_BYTES))
 
 
 def _try(job: Job) -> dict[str, float]:

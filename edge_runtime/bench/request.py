@@ -16,6 +16,7 @@ from edge_runtime.bench.target import Target
 from edge_runtime.errors import BenchError
 from packhorse.inference.binary import encode_bytes
 from packhorse.inference.datatypes import datatype_of, json_values, numpy_type
+from packhorse.inference.signature import Arrays
 from packhorse.manifest import TensorSpec
 
 ELEMENTS_MAX = 64 * 1024**2
@@ -25,8 +26,6 @@ FILE_MAX_BYTES = 1024**3
 
 _SEED = 7
 _TEXT = "packhorse"
-
-Arrays = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True, slots=True)

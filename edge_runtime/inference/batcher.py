@@ -18,11 +18,12 @@ from dataclasses import dataclass
 from functools import partial
 
 from edge_runtime.errors import OverrunError
-from edge_runtime.http.replies import Reply, error_reply, mistake
-from edge_runtime.inference.calls import Arrays, Call, rows_of
+from edge_runtime.http.replies import Reply, mistake
+from edge_runtime.inference.calls import Call, rows_of
 from edge_runtime.inference.runs import (
     Done,
     failed_calls,
+    late,
     overloaded,
     run_calls,
     run_patiently,
@@ -30,6 +31,7 @@ from edge_runtime.inference.runs import (
 from edge_runtime.models.served_model import ServedModel
 from edge_runtime.run_watch import LOOP_RUN_S
 from edge_runtime.threads import Threads
+from packhorse.inference.signature import Arrays
 
 PARALLEL = 2
 """Runs of one long model at a time: enough for both cores of a small gateway."""
@@ -157,9 +159,9 @@ class Queue:
         """Have the call answered when its time is up; False where that is now."""
         left_s = timeout_s - (time.perf_counter() - call.arrived_s)
         if left_s <= 0.0:
-            self._expire(call)
+            self._expire(call, timeout_s)
             return False
-        call.timer = self._loop.call_later(left_s, self._expire, call)
+        call.timer = self._loop.call_later(left_s, self._expire, call, timeout_s)
         return True
 
     def _schedule(self) -> None:
@@ -254,7 +256,7 @@ class Queue:
         elif self._average_s < self._slow_s * _BACK:
             self._is_slow = False
 
-    def _expire(self, call: Call) -> None:
+    def _expire(self, call: Call, timeout_s: float) -> None:
         """Answer a call whose time is up, and forget it unless it runs already."""
         for batch in self._batches:
             if call in batch.calls:
@@ -263,8 +265,7 @@ class Queue:
                 if not batch.calls:
                     self._batches.remove(batch)
                 break
-        sentence = f"no answer within the {call.timeout_s:g} s that the request allows"
-        self._finish(call, error_reply(504, sentence, self._model.headers), "late")
+        self._finish(call, *late(self._model.headers, timeout_s))
 
     def _finish(self, call: Call, reply: Reply, outcome: str) -> None:
         """Answer a call that was not run, or whose run goes on for nobody."""

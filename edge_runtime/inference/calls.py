@@ -10,8 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
-import numpy as np
-
 from edge_runtime.http.codings import deflate, inflate
 from edge_runtime.http.envelope import Envelope
 from edge_runtime.http.replies import Body, Reply
@@ -19,8 +17,8 @@ from edge_runtime.inference.json_body import decode_document
 from edge_runtime.models.served_model import ServedModel
 from packhorse.errors import LimitExceededError, MalformedError, TensorError
 from packhorse.inference import v2, vertex
+from packhorse.inference.signature import Arrays
 
-Arrays = Mapping[str, np.ndarray]
 Document = Mapping[str, object]
 
 JSON_LENGTH_HEADER = "Inference-Header-Content-Length"
@@ -89,51 +87,17 @@ def rows_of(inputs: Arrays) -> int:
 Decode = Callable[[ServedModel, Envelope, Body, int], Call]
 """Takes a model, a request's envelope and body, and the limit on what is inflated."""
 
-
 Read = Callable[[ServedModel, Envelope, Document, memoryview | None], Call]
 
 
-def decode_infer(
-    model: ServedModel, envelope: Envelope, body: Body, limit_bytes: int
-) -> Call:
-    """Decode a request of the Open Inference Protocol, version 2.
-
-    Raises:
-        MalformedError: It contradicts itself or the model.
-    """
-    return _decode(model, envelope, body, limit_bytes, _infer)
-
-
-def decode_predict(
-    model: ServedModel, envelope: Envelope, body: Body, limit_bytes: int
-) -> Call:
-    """Decode `instances`.
-
-    Raises:
-        MalformedError: They contradict themselves or the model.
-    """
-    return _decode(model, envelope, body, limit_bytes, _predict)
-
-
-def decode_either(
-    model: ServedModel, envelope: Envelope, body: Body, limit_bytes: int
-) -> Call:
-    """Decode either, told apart by the body.
-
-    Raises:
-        MalformedError: It is neither, or contradicts itself or the model.
-    """
-    return _decode(model, envelope, body, limit_bytes, _either)
-
-
 def _decode(
-    model: ServedModel,
-    envelope: Envelope,
-    body: Body,
-    limit_bytes: int,
-    read: Read,
+    read: Read, model: ServedModel, envelope: Envelope, body: Body, limit_bytes: int
 ) -> Call:
-    """Take the coding off, and the JSON and what follows it apart."""
+    """Take the coding off, and the JSON and what follows it apart.
+
+    Raises:
+        MalformedError: The request contradicts itself or the model.
+    """
     if not envelope.body_coding:
         return read(model, envelope, *_open(envelope, body))
     inflated = inflate(body, envelope.body_coding, limit_bytes)
@@ -207,6 +171,16 @@ def _either(
     if "inputs" in document:
         return _infer(model, envelope, document, binary)
     raise TensorError("a request needs 'instances' or 'inputs'")
+
+
+decode_infer: Decode = partial(_decode, _infer)
+"""Decodes a request of the Open Inference Protocol, version 2."""
+
+decode_predict: Decode = partial(_decode, _predict)
+"""Decodes `instances`."""
+
+decode_either: Decode = partial(_decode, _either)
+"""Decodes either, told apart by the body."""
 
 
 def _encode_infer(

@@ -20,9 +20,10 @@ from edge_runtime.http.replies import (
     refusal,
     unavailable,
 )
-from edge_runtime.inference.calls import Arrays, Call
+from edge_runtime.inference.calls import Call
 from edge_runtime.models.served_model import ServedModel
 from packhorse.errors import MalformedError
+from packhorse.inference.signature import Arrays
 
 Outcome = tuple[Reply, str]
 
@@ -80,6 +81,12 @@ def overloaded(headers: Headers) -> Outcome:
     """Answer a call that would stand behind too many others."""
     sentence = "too many requests wait for this model"
     return unavailable(sentence, headers), "overloaded"
+
+
+def late(headers: Headers, timeout_s: float) -> Outcome:
+    """Answer a request whose time is up."""
+    sentence = f"no answer within the {timeout_s:g} s that the request allows"
+    return error_reply(504, sentence, headers), "late"
 
 
 def failed_calls(calls: Sequence[Call], error: Exception) -> Done:

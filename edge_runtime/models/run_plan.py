@@ -8,14 +8,13 @@ run alone and together, and must agree.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
 
 from edge_runtime.errors import ModelError
 from edge_runtime.model_session import ModelSession
 from edge_runtime.models.trial_rows import agree, different_rows, join
+from packhorse.inference.signature import Arrays
 
 ROWS_MAX = 64
 """Rows of one run: beyond it a row of a small model gets no cheaper."""
@@ -43,8 +42,6 @@ _RUN_MAX_S = 0.25
 _COUPLING = frozenset({"DynamicQuantizeLinear", "DynamicQuantizeLSTM"})
 """Operators that take one scale from all rows. Where only a label comes out, rows
 may seem to agree by chance."""
-
-Arrays = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True, slots=True)

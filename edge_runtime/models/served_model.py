@@ -9,10 +9,8 @@ in a row, is not ready any more, until a run succeeds again.
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-
-import numpy as np
 
 from edge_runtime.errors import ModelError
 from edge_runtime.http.replies import Headers
@@ -20,7 +18,7 @@ from edge_runtime.measures import ModelMeasures
 from edge_runtime.model_session import ModelSession
 from edge_runtime.models.run_plan import RunPlan
 from edge_runtime.recent import RecentExchanges
-from packhorse.inference.signature import Signature
+from packhorse.inference.signature import Arrays, Signature
 
 RELEASE_HEADER = "X-Packhorse-Release"
 
@@ -30,8 +28,6 @@ FAILURES_MAX = 5
 RETRY_S = 5.0
 """Time after which a model that is not ready is tried again, when somebody asks:
 nobody sends requests to a server that is not ready, so none would ever succeed."""
-
-Arrays = Mapping[str, np.ndarray]
 
 
 @dataclass(slots=True, eq=False)

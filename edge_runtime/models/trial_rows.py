@@ -5,12 +5,13 @@ what it can take: an index stays one of the sample's own. They differ much in
 their range, since that is what a scale taken from all of them would show.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from edge_runtime.errors import ModelError
 from edge_runtime.model_session import ModelSession
+from packhorse.inference.signature import Arrays
 
 AGREE_RATIO = 1e-5
 """How far answers may lie apart, of the output's range: sums of 32-bit floats in
@@ -19,8 +20,6 @@ another order differ by a tenth of it, a coupling of rows by a hundred times it.
 _SCALES = (1.0, 3.0, 0.1, 1.7, -1.0, 0.01, 8.0, 0.5)
 """Of floats in one row after the other; the first row is the sample itself."""
 _HALF_BYTES = 2
-
-Arrays = Mapping[str, np.ndarray]
 
 
 def different_rows(samples: Sequence[Arrays], count: int) -> list[Arrays]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge_runtime.errors import ModelError
-from edge_runtime.model_session import Arrays, ModelSession
+from edge_runtime.model_session import ModelSession
 from edge_runtime.models.repository import StoredModel
 from edge_runtime.models.run_plan import TRIAL_ROWS, measure_plan
 from edge_runtime.models.served_model import ServedModel
@@ -26,6 +26,7 @@ from packhorse.golden import (
     read_golden,
 )
 from packhorse.inference.datatypes import numpy_type
+from packhorse.inference.signature import Arrays
 from packhorse.manifest import (
     GOLDEN_FILE,
     MANIFEST_FILE,

@@ -7,7 +7,8 @@ import platform
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from edge_runtime.measures import Histogram
-from edge_runtime.views.server_view import SERVER_VERSION, ModelView, ServerView
+from edge_runtime.service import SERVER_VERSION
+from edge_runtime.views.server_view import ModelView, ServerView
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 

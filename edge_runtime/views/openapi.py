@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import quote
 
+from edge_runtime.service import SERVER_VERSION
 from edge_runtime.views.openapi_responses import Answers, Operation
 from edge_runtime.views.openapi_schemas import (
     Schema,
@@ -20,7 +21,7 @@ from edge_runtime.views.openapi_schemas import (
     predict_answer,
     predict_request,
 )
-from edge_runtime.views.server_view import SERVER_VERSION, ModelView, ServerView
+from edge_runtime.views.server_view import ModelView, ServerView
 
 VERSION = "3.1.0"
 

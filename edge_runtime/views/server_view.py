@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from resource import getpagesize
-from typing import Final, TypedDict
+from typing import TypedDict
 
 import numpy as np
 
@@ -17,9 +17,6 @@ from edge_runtime.counts import Counts
 from edge_runtime.measures import ModelMeasures
 from edge_runtime.settings import ContainerSettings, Limits
 from packhorse.inference.signature import Signature
-
-SERVER_NAME: Final = "packhorse-edge-runtime"
-SERVER_VERSION: Final = "0.1.0"
 
 CLASSES_SHOWN = 3
 _SCORES_NDIM = 2

@@ -70,7 +70,7 @@ def _answer(measures, at_s, took_ms):
     measures.batches_ahead.observe(0.0)
     measures.rows += 2
     measures.last_at_s = at_s
-    measures.recent_ms.append((at_s, took_ms))
+    measures.recent_ms.add(at_s, took_ms)
 
 
 def busy_view():

@@ -13,7 +13,7 @@ NOW_S = 1_800_000_000.0
 def counts_of(times_ms):
     recent = RecentTimes()
     for took_ms in times_ms:
-        recent.append((NOW_S, took_ms))
+        recent.add(NOW_S, took_ms)
     (slot,) = recent.slots(NOW_S)
     return slot.counts
 
@@ -36,7 +36,7 @@ def test_what_lies_beyond_the_bounds_is_told_as_the_last_bound():
 def test_answers_of_ten_seconds_are_one_slot():
     recent = RecentTimes()
     for at_s in (NOW_S, NOW_S + 9.9, NOW_S + 10.0, NOW_S + 35.0):
-        recent.append((at_s, 1.0))
+        recent.add(at_s, 1.0)
     slots = recent.slots(NOW_S + 35.0)
     assert [slot.count for slot in slots] == [2, 1, 1]
     assert slots[0].begin_s == NOW_S
@@ -45,7 +45,7 @@ def test_answers_of_ten_seconds_are_one_slot():
 def test_only_the_last_quarter_of_an_hour_is_kept():
     recent = RecentTimes()
     for slot in range(SLOTS_MAX + 20):
-        recent.append((NOW_S + 10.0 * slot, 1.0))
+        recent.add(NOW_S + 10.0 * slot, 1.0)
     last_s = NOW_S + 10.0 * (SLOTS_MAX + 19)
     assert len(recent.slots(last_s)) == SLOTS_MAX
     assert len(recent.slots(last_s + 300.0)) == SLOTS_MAX - 30
@@ -54,16 +54,16 @@ def test_only_the_last_quarter_of_an_hour_is_kept():
 
 def test_a_clock_that_is_set_back_loses_no_later_answer():
     recent = RecentTimes()
-    recent.append((NOW_S + 86_400.0, 1.0))
-    recent.append((NOW_S, 2.0))
+    recent.add(NOW_S + 86_400.0, 1.0)
+    recent.add(NOW_S, 2.0)
     assert [slot.count for slot in recent.slots(NOW_S)] == [1]
 
 
 def test_several_processes_slots_are_summed_and_go_on():
     ours, theirs = RecentTimes(), RecentTimes()
-    ours.append((NOW_S, 1.0))
-    theirs.append((NOW_S, 100.0))
-    theirs.append((NOW_S + 10.0, 1.0))
+    ours.add(NOW_S, 1.0)
+    theirs.add(NOW_S, 100.0)
+    theirs.add(NOW_S + 10.0, 1.0)
     ours.merge(theirs.to_plain())
-    ours.append((NOW_S + 20.0, 1.0))
+    ours.add(NOW_S + 20.0, 1.0)
     assert [slot.count for slot in ours.slots(NOW_S + 20.0)] == [2, 1, 1]

@@ -10,7 +10,8 @@ import pytest
 from edge_runtime.agent.errors import ReleaseRefusedError, TryError
 from edge_runtime.agent.install import install_bundle
 from edge_runtime.agent.try_job import Job
-from edge_runtime.agent.try_out import BASE_MEMORY_BYTES, check_runtime_takes, run_job
+from edge_runtime.agent.try_out import check_runtime_takes, run_job
+from edge_runtime.confined import BASE_MEMORY_BYTES
 from edge_runtime.slots import open_slots
 from packhorse.manifest import RuntimeNeeds
 from tests.edge_runtime.agent.bundles import (

@@ -13,7 +13,7 @@ def chart_of(*answers):
     """Draw answers, each a number of seconds ago and its milliseconds."""
     recent = RecentTimes()
     for ago_s, took_ms in answers:
-        recent.append((NOW_S - ago_s, took_ms))
+        recent.add(NOW_S - ago_s, took_ms)
     return draw_chart(recent.slots(NOW_S), NOW_S)
 
 
