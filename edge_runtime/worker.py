@@ -263,6 +263,7 @@ def run_worker(config: WorkerConfig) -> int:
 def _exit_code(code: int) -> int:
     """End as a mate did: the supervisor tells a kill from a crash."""
     if code < 0:
-        signal.signal(-code, signal.SIG_DFL)
+        with contextlib.suppress(OSError):  # SIGKILL has no other handler
+            signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)
     return code

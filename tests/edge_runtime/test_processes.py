@@ -101,6 +101,9 @@ def test_a_process_that_dies_takes_its_worker_along_and_another_is_started(start
     assert gateway.infer([ROW])[0] == 200
     assert has_ended(worker)
     assert len(mates(gateway)) == 1
+    events = [json.loads(line) for line in gateway.log.read_text().splitlines()]
+    assert [e["code"] for e in events if e["event"] == "worker_died"] == [-9]
+    assert not [e for e in events if e["event"] == "child_broke"]
 
 
 def test_a_worker_that_is_killed_leaves_no_process_behind(start):
