@@ -10,6 +10,7 @@ from edge_runtime.model_session import ModelSession
 from edge_runtime.models.models import Models
 from edge_runtime.models.run_plan import RunPlan
 from edge_runtime.models.served_model import ServedModel
+from edge_runtime.routes import build_routes
 from edge_runtime.service import Service
 from packhorse.errors import LimitExceededError, MalformedError
 from tests.models import tiny_model
@@ -42,6 +43,13 @@ def test_a_model_has_routes_with_and_without_its_version(service):
         assert config.headers == (("X-Packhorse-Release", "tiny@2"),)
         stats = json.loads(routes["GET", f"{path}/stats"](b"").body)
         assert [each["version"] for each in stats["model_stats"]] == ["2"]
+
+
+def test_the_hot_path_answers_them_without_flask(service):
+    served = build_routes(service)
+
+    for method, path in extension_routes(service):
+        assert (method.encode(), path.encode()) in served
 
 
 def test_kserves_first_protocol_says_whether_a_model_is_ready(service):
