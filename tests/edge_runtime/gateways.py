@@ -52,6 +52,23 @@ def wait_for(condition, timeout_s=START_S):
     raise AssertionError(f"waited {timeout_s} s in vain for {condition}")
 
 
+def serve_in_vain(state_dir, **settings):
+    """Run an `edge-runtime serve` that cannot serve to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "edge_runtime", "serve"],
+        env={
+            "PYTHONPATH": str(ROOT),
+            "PACKHORSE_STATE_DIR": str(state_dir),
+            "PACKHORSE_LISTEN": "127.0.0.1:0",
+            **settings,
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+
+
 class Gateway:
     """One `edge-runtime serve` process."""
 

@@ -5,15 +5,17 @@ import http.client
 import json
 import socket
 import ssl
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from tests.edge_runtime.certificates import make_authority
-from tests.edge_runtime.gateways import ROOT, infer_document, install_tiny
+from tests.edge_runtime.gateways import (
+    infer_document,
+    install_tiny,
+    serve_in_vain,
+)
 
 TOKEN = "0123456789abcdef0123456789ABCDEF"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -175,19 +177,7 @@ def test_a_certificate_that_is_none_is_told_before_anything_is_served(
 ):
     (tmp_path / "leaf.pem").write_text("no certificate")
     state_dir.mkdir()
-    done = subprocess.run(
-        [sys.executable, "-m", "edge_runtime", "serve"],
-        env={
-            "PYTHONPATH": str(ROOT),
-            "PACKHORSE_STATE_DIR": str(state_dir),
-            "PACKHORSE_LISTEN": "127.0.0.1:0",
-            **encrypted,
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=30,
-    )
+    done = serve_in_vain(state_dir, **encrypted)
     assert done.returncode == 1
     assert "PACKHORSE_TLS_CERT_FILE" in done.stderr
     assert "Traceback" not in done.stderr

@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +11,12 @@ from onnx import TensorProto, helper
 from edge_runtime.slots import open_slots
 from packhorse.golden import GoldenSamples
 from tests.edge_runtime.clients import ROW, problems
-from tests.edge_runtime.gateways import ROOT, infer_document, install_tiny, wait_for
+from tests.edge_runtime.gateways import (
+    infer_document,
+    install_tiny,
+    serve_in_vain,
+    wait_for,
+)
 from tests.edge_runtime.repositories import put
 from tests.models import onnx_bytes, tiny_golden, tiny_model
 
@@ -261,17 +264,7 @@ def test_workers_end_with_their_supervisor_and_the_next_one_serves(
 
 def test_a_second_supervisor_is_refused(start_gateway, first, state_dir):
     start_gateway().wait_ready()
-    done = subprocess.run(
-        [sys.executable, "-m", "edge_runtime", "serve"],
-        env={
-            "PYTHONPATH": str(ROOT),
-            "PACKHORSE_STATE_DIR": str(state_dir),
-            "PACKHORSE_LISTEN": "127.0.0.1:0",
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = serve_in_vain(state_dir)
     assert done.returncode == 1
     assert "another supervisor" in done.stderr
 
