@@ -5,6 +5,7 @@
 #   make fuzz        an hour of wrong and odd requests against a gateway; FUZZ_S says how long
 #   make kills       every process killed at many moments of a release's life; an hour
 #   make bench-serving   our server and its peers in one ring; 20 minutes
+#   make bench-fleet     what 10,000 gateways ask of the bucket; 10 minutes
 #   make coverage    the tests, and which lines and branches they reach
 #   make check       format, lint, types, imports, tests
 #   make status-page take the picture of the status page in docs/images anew; 15 minutes
@@ -23,7 +24,7 @@ SCHEMAS := .cache/workflows-emulator-1.10.0/.complete
 BENCH := bench/serving/requirements
 CLIENTS := .venv-clients/.complete
 
-.PHONY: help setup demo test status-page fuzz kills coverage check format lint types imports pins clean system-packages bench-serving
+.PHONY: help setup demo test status-page fuzz kills coverage check format lint types imports pins clean system-packages bench-serving bench-fleet
 .DEFAULT_GOAL := help
 
 help:
@@ -40,6 +41,9 @@ test: setup $(CLIENTS) $(MAGIKA) $(SCHEMAS) system-packages
 # Its own environments, one for each peer, are made when first needed: .cache/bench.
 bench-serving: setup
 	@$(RUN) -m bench.serving --edge-runtime .venv-gateway/bin/edge-runtime $(ARGS)
+
+bench-fleet: setup
+	@$(RUN) -m bench.fleet $(ARGS)
 
 kills: setup
 	@KILLS_LONG=1 $(RUN) -m pytest -q tests/path/test_kills.py --log-cli-level=INFO $(ARGS)

@@ -1,0 +1,1 @@
+"""What a fleet costs the bucket: thousands of gateways that poll and update."""

@@ -1,0 +1,83 @@
+"""The fleet's costs as a table and as a picture."""
+
+import json
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from bench.serving.venvs import make_venv
+
+_PLOT_S = 120
+_REPORTS = "reports"
+
+
+def write_document(lines: str) -> str:
+    """Return the table of a run.
+
+    Args:
+        lines: Its rows, one JSON object a line.
+    """
+    rows = [json.loads(line) for line in lines.splitlines()]
+    header = (
+        "gateways",
+        "what happens",
+        "requests a gateway",
+        "bytes received",
+        "bytes sent",
+        "reports",
+        "CPU ms a gateway",
+        "all done in",
+    )
+    return (
+        "\n".join(
+            [
+                _line(header),
+                _line(["---"] * len(header)),
+                *(_line(_cells(r)) for r in rows),
+            ]
+        )
+        + "\n"
+    )
+
+
+def draw(results: Path, picture: Path) -> None:
+    """Draw a run, in an environment that has Matplotlib."""
+    programs = make_venv("plot", Path(".cache") / "bench" / "venvs")
+    python = str(programs / "python")
+    command = [python, "-m", "bench.fleet.plot", str(results), str(picture)]
+    subprocess.run(command, check=True, timeout=_PLOT_S)  # noqa: S603 - our own
+
+
+def per_gateway(row: Mapping[str, object], index: int, *, reports: bool) -> float:
+    """Return a count of a row, by gateway.
+
+    Args:
+        row: One of a run.
+        index: 0 requests, 1 bytes from the gateway, 2 bytes to it.
+        reports: Of the reports, or of all else.
+    """
+    counts, size = row["counts"], row["size"]
+    assert isinstance(counts, dict)  # noqa: S101 - our own file
+    assert isinstance(size, int)  # noqa: S101 - our own file
+    found = [c[index] for kind, c in counts.items() if (kind == _REPORTS) == reports]
+    return float(sum(found)) / size
+
+
+def _cells(row: Mapping[str, object]) -> Sequence[str]:
+    size, cpu_s, took_s = row["size"], row["cpu_s"], row["took_s"]
+    assert isinstance(size, int)  # noqa: S101 - our own file
+    assert isinstance(cpu_s, float)  # noqa: S101 - our own file
+    return (
+        f"{size:,}",
+        str(row["chapter"]),
+        f"{per_gateway(row, 0, reports=False):.2f}",
+        f"{per_gateway(row, 2, reports=False):,.0f}",
+        f"{per_gateway(row, 1, reports=False):,.0f}",
+        f"{per_gateway(row, 0, reports=True):.2f}",
+        f"{cpu_s / size * 1000:.1f}",
+        f"{took_s:.0f} s",
+    )
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
