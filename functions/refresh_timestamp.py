@@ -11,5 +11,11 @@ from functions.events import Message
 def refresh_timestamp(message: Message) -> None:
     """Take the scheduler's word; what it says does not matter."""
     del message
-    version = wiring.timestamp_repository().refresh_timestamp()
-    replies.note(timestamp_version=version)
+    done = wiring.timestamp_repository().refresh_timestamp()
+    # The last two are for an alert: only people can renew them.
+    replies.note(
+        timestamp_version=done.version,
+        waiting=list(done.waiting),
+        root_expires=done.root_expires.isoformat(),
+        targets_expires=done.targets_expires.isoformat(),
+    )

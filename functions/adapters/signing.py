@@ -13,18 +13,27 @@ from typing import TypeVar
 from securesystemslib.exceptions import (
     Error,
     KeyMismatchError,
+    UnsupportedLibraryError,
     UnverifiedSignatureError,
 )
-from securesystemslib.signer import Key, Signature, Signer
+from securesystemslib.signer import Key, Signature
 from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
 
 from functions.adapters.calls import upstream
 from functions.errors import SettingsError
+from packhorse.errors import MalformedError
+from packhorse.signers import Signers
 
 T = TypeVar("T", Root, Targets, Snapshot, Timestamp)
 
 
-def sign(metadata: Metadata[T], role: str, delegator: Root | Targets, uri: str) -> None:
+def sign(
+    metadata: Metadata[T],
+    role: str,
+    delegator: Root | Targets,
+    uri: str,
+    signers: Signers,
+) -> None:
     """Sign `metadata` as `role`, in place of every signature before.
 
     Args:
@@ -32,13 +41,14 @@ def sign(metadata: Metadata[T], role: str, delegator: Root | Targets, uri: str) 
         role: The role that `delegator` knows.
         delegator: Says which public keys may sign for the role.
         uri: Names the private key.
+        signers: Opens it.
 
     Raises:
         SettingsError: The key cannot be had, or is none of the role's.
         UpstreamUnavailableError: Cloud KMS does not answer now.
     """
     payload = metadata.signed_bytes
-    for signature in _signatures(payload, uri, _keys(role, delegator)):
+    for signature in _signatures(payload, uri, _keys(role, delegator), signers):
         metadata.signatures = {signature.keyid: signature}
         return
     raise SettingsError(f"the key named for the role {role} is none of the role's keys")
@@ -54,17 +64,21 @@ def _keys(role: str, delegator: Root | Targets) -> list[Key]:
     return [delegator.get_key(keyid) for keyid in delegated.keyids]
 
 
-def _signatures(payload: bytes, uri: str, keys: list[Key]) -> Iterator[Signature]:
+def _signatures(
+    payload: bytes, uri: str, keys: list[Key], signers: Signers
+) -> Iterator[Signature]:
     """Yield a signature for each of the keys that is the private key's own."""
     for key in keys:
         try:
             with upstream("Cloud KMS"):
-                signature = Signer.from_priv_key_uri(uri, key).sign(payload)
+                signature = signers.open(uri, key).sign(payload)
             # A key in KMS finds out only now that it is another one.
             key.verify_signature(signature, payload)
         except (KeyMismatchError, UnverifiedSignatureError):
             continue
-        except (Error, OSError, ValueError) as error:
+        except UnsupportedLibraryError as error:
+            raise SettingsError(str(error)) from error
+        except (Error, MalformedError, OSError, ValueError) as error:
             scheme = uri.partition(":")[0]
             raise SettingsError(
                 f"a signing key of the scheme {scheme!r} cannot be used: "

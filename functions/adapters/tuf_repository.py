@@ -9,67 +9,49 @@ is named by nobody: the next writer skips its version number.
 Source: docs/protocol.md, 8 "The repository"; TUF specification 1.0.31, 6.2
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar
 
-from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, Targets, Timestamp
+from tuf.api.metadata import Targets
 
-from functions.adapters.signing import sign
 from functions.adapters.storage import ObjectStore
-from functions.errors import (
-    ReleaseRefusedError,
-    SettingsError,
-    UpstreamRefusedError,
-    UpstreamUnavailableError,
-)
+from functions.adapters.tuf_reader import State, TufReader
+from functions.adapters.tuf_succession import follow
+from functions.adapters.tuf_writer import TufWriter
+from functions.errors import UpstreamRefusedError, UpstreamUnavailableError
 from functions.release.metadata import (
-    TIMESTAMP_OBJECT,
     add_release,
     add_rollout,
-    check_content,
-    check_signed,
-    decode_metadata,
     is_due,
-    metadata_object,
-    renew,
     target_object,
 )
 from packhorse.assignment import BundleRef, rollout_target
 from packhorse.errors import UntrustedError
 from packhorse.names import Release
-from packhorse.trust_root import (
-    METADATA_MAX_BYTES,
-    ROLLOUTS,
-    ROOT,
-    SNAPSHOT,
-    TARGETS,
-    TIMESTAMP,
-    release_role,
-)
+from packhorse.signers import Signers
+from packhorse.trust_root import ROLLOUTS, SNAPSHOT, TIMESTAMP, release_role
 
-JSON = "application/json"
-IMMUTABLE = "public, max-age=31536000, immutable"
-"""For objects whose name is never used for another content."""
 RACES_MAX = 12
 """Writers at once are one a model and two schedules; each race has a winner."""
-ORPHANS_MAX = 256
-"""Versions that crashes and lost races left since the last good one."""
-
-T = TypeVar("T", Root, Targets, Snapshot, Timestamp)
 
 
 @dataclass(frozen=True, slots=True)
-class _State:
-    """The repository as one timestamp names it; verified, perhaps expired."""
+class Refreshed:
+    """What the repository is after a refresh.
 
-    root: Root
-    timestamp: Metadata[Timestamp]
-    generation: int
-    snapshot: Metadata[Snapshot]
-    targets: Targets
+    Attributes:
+        version: Of the timestamp that stands there now or later.
+        root_expires: When keyholders must have signed another root.
+        targets_expires: When they must have signed other targets.
+        waiting: Roles that newer targets wait for; see `tuf_succession.py`.
+    """
+
+    version: int
+    root_expires: datetime
+    targets_expires: datetime
+    waiting: Sequence[str]
 
 
 class TufRepository:
@@ -81,6 +63,7 @@ class TufRepository:
         key_uris: Mapping[str, str],
         *,
         now: Callable[[], datetime],
+        signers: Signers | None = None,
     ) -> None:
         """Work in `store`, signing as each role with the key that it is given.
 
@@ -88,11 +71,12 @@ class TufRepository:
             store: The bucket that holds `metadata/` and `targets/`.
             key_uris: Private key URI by role, for the roles of this function.
             now: The clock (UTC), for expiries.
+            signers: Opens the keys; where Cloud KMS is, they know.
         """
-        self._store = store
-        self._key_uris = key_uris
+        self._reader = TufReader(store)
+        self._writer = TufWriter(store, key_uris, signers or Signers(), now=now)
+        self._roles = [role for role in key_uris if role not in {SNAPSHOT, TIMESTAMP}]
         self._now = now
-        self._root: Root | None = None
 
     def publish_release(
         self, release: Release, bundles: Mapping[str, BundleRef]
@@ -131,143 +115,72 @@ class TufRepository:
             if not add_rollout(known, model, document):
                 return False
             name = target_object(path, known.targets[path].hashes["sha256"])
-            self._write(name, document)
+            self._writer.write(name, document)
             return True
 
         return self._publish(ROLLOUTS, change)
 
-    def refresh_timestamp(self) -> int:
+    def refresh_timestamp(self) -> Refreshed:
         """Sign a new timestamp, and a new snapshot where the old one grows old.
-
-        Returns:
-            The version of the timestamp that stands there now or later.
 
         Raises:
             UpstreamUnavailableError: Not refreshed now; safe to call again.
         """
-        with _whole_or_a_person():
-            state = self._load()
-        if is_due(state.snapshot.signed, SNAPSHOT, at=self._now()):
-            self._write_snapshot(state)
+        state = self._open()
+        if state.is_changed or is_due(state.snapshot.signed, SNAPSHOT, at=self._now()):
+            self._writer.write_snapshot(state)
         # A lost race means that another writer has just signed a newer one.
-        self._write_timestamp(state)
-        return int(state.timestamp.signed.version)
+        self._writer.write_timestamp(state)
+        return Refreshed(
+            version=state.timestamp.signed.version,
+            root_expires=state.root.expires,
+            targets_expires=state.targets.signed.expires,
+            waiting=state.waiting,
+        )
+
+    def renew_roles(self) -> Sequence[str]:
+        """Sign anew the roles of this function in which nothing happens.
+
+        Half of a role's lifetime passes before it is renewed, so a repository that
+        nobody publishes to stays valid without anybody's doing.
+
+        Returns:
+            The roles that were renewed.
+
+        Raises:
+            UpstreamUnavailableError: Perhaps renewed; safe to call again.
+        """
+        state = self._open()
+        named = [role for role in self._roles if state.named(role) is not None]
+        return [role for role in named if self._publish(role, self._is_due(role))]
+
+    def _is_due(self, role: str) -> Callable[[Targets], bool]:
+        return lambda known: is_due(known, role, at=self._now())
 
     def _publish(self, role: str, change: Callable[[Targets], bool]) -> bool:
         for _ in range(RACES_MAX):
+            state = self._open()
             with _whole_or_a_person():
-                state = self._load()
-                metadata = self._load_role(state, role)
-            if not change(metadata.signed):
+                metadata = self._reader.load_role(state, role)
+            is_new = change(metadata.signed)
+            if is_new:
+                named = self._writer.write_next(metadata, role, state.targets.signed)
+                state.name(role, named)
+            if not state.is_changed:
                 return False
-            body = self._write_next(metadata, role, state.targets)
-            named = MetaFile.from_data(metadata.signed.version, body, ["sha256"])
-            state.snapshot.signed.meta[f"{role}.json"] = named
-            self._write_snapshot(state)
-            if self._write_timestamp(state):
-                return True
+            self._writer.write_snapshot(state)
+            if self._writer.write_timestamp(state):
+                return is_new
         raise UpstreamUnavailableError(
             f"{RACES_MAX} other publications came first, one after another"
         )
 
-    def _write_snapshot(self, state: _State) -> None:
-        body = self._write_next(state.snapshot, SNAPSHOT, state.root)
-        state.timestamp.signed.snapshot_meta = MetaFile.from_data(
-            state.snapshot.signed.version, body, ["sha256"]
-        )
-
-    def _write_timestamp(self, state: _State) -> bool:
-        """Make everything written before count, unless another writer was first."""
-        renew(state.timestamp.signed, TIMESTAMP, at=self._now())
-        sign(state.timestamp, TIMESTAMP, state.root, self._key_uri(TIMESTAMP))
-        return self._store.write_if_generation(
-            TIMESTAMP_OBJECT, state.timestamp.to_bytes(), state.generation
-        )
-
-    def _write_next(
-        self, metadata: Metadata[T], role: str, delegator: Root | Targets
-    ) -> bytes:
-        """Sign and write the next version whose number nobody used."""
-        for _ in range(ORPHANS_MAX):
-            renew(metadata.signed, role, at=self._now())
-            sign(metadata, role, delegator, self._key_uri(role))
-            body = metadata.to_bytes()
-            if self._write(metadata_object(role, metadata.signed.version), body):
-                return body
-        raise UpstreamUnavailableError(f"{ORPHANS_MAX} versions of {role} are orphans")
-
-    def _write(self, name: str, body: bytes) -> bool:
-        return self._store.write_once(
-            name,
-            body,
-            length_bytes=len(body),
-            content_type=JSON,
-            cache_control=IMMUTABLE,
-        )
-
-    def _key_uri(self, role: str) -> str:
-        uri = self._key_uris.get(role)
-        if uri is None:
-            raise SettingsError(f"no setting names a key for the role {role}")
-        return uri
-
-    def _load(self) -> _State:
-        """Read and verify what stands in the bucket now."""
-        found = self._store.read_with_generation(TIMESTAMP_OBJECT, METADATA_MAX_BYTES)
-        if found is None:
-            raise UntrustedError(
-                f"{TIMESTAMP_OBJECT} is missing; upload what `packhorse keys init` made"
-            )
-        root = self._load_root()
-        body, generation = found
-        timestamp = decode_metadata(body, Timestamp, what=TIMESTAMP_OBJECT)
-        check_signed(root, TIMESTAMP, timestamp, what=TIMESTAMP_OBJECT)
-        named = timestamp.signed.snapshot_meta
-        snapshot = self._load_named(SNAPSHOT, named, Snapshot, root)
-        named = snapshot.signed.meta[f"{TARGETS}.json"]
-        targets = self._load_named(TARGETS, named, Targets, root)
-        return _State(root, timestamp, generation, snapshot, targets.signed)
-
-    def _load_role(self, state: _State, role: str) -> Metadata[Targets]:
-        named = state.snapshot.signed.meta.get(f"{role}.json")
-        if named is None:
-            raise ReleaseRefusedError(
-                f"the repository has no role {role}; `packhorse keys` delegates to it"
-            )
-        return self._load_named(role, named, Targets, state.targets)
-
-    def _load_named(
-        self, role: str, named: MetaFile, kind: type[T], delegator: Root | Targets
-    ) -> Metadata[T]:
-        name = metadata_object(role, named.version)
-        body = self._store.read(name, METADATA_MAX_BYTES)
-        if body is None:
-            raise UntrustedError(f"{name} is missing")
-        check_content(body, named, what=name)
-        metadata = decode_metadata(body, kind, what=name)
-        check_signed(delegator, role, metadata, what=name)
-        return metadata
-
-    def _load_root(self) -> Root:
-        """Follow the chain of roots from the last one known to its end."""
-        root = self._root or self._next_root(None)
-        while root is not None:
-            self._root = root
-            root = self._next_root(root)
-        if self._root is None:
-            raise UntrustedError(f"{metadata_object(ROOT, 1)} is missing")
-        return self._root
-
-    def _next_root(self, before: Root | None) -> Root | None:
-        """Read the root after `before`, signed by both; the first by itself."""
-        name = metadata_object(ROOT, before.version + 1 if before else 1)
-        body = self._store.read(name, METADATA_MAX_BYTES)
-        if body is None:
-            return None
-        metadata = decode_metadata(body, Root, what=name)
-        for delegator in (before or metadata.signed, metadata.signed):
-            check_signed(delegator, ROOT, metadata, what=name)
-        return metadata.signed
+    def _open(self) -> State:
+        """Read what stands in the bucket, and follow what keyholders decided."""
+        with _whole_or_a_person():
+            state = self._reader.load()
+            follow(state, self._reader, self._writer, now=self._now())
+        return state
 
 
 @contextmanager

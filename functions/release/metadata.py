@@ -27,7 +27,7 @@ from functions.errors import ReleaseRefusedError, RolloutError
 from packhorse.assignment import BundleRef, decode_rollout, rollout_target
 from packhorse.errors import UntrustedError
 from packhorse.names import Release
-from packhorse.trust_root import TIMESTAMP, lifetime, metadata_file
+from packhorse.trust_root import TIMESTAMP, lifetime, metadata_file, set_dates
 
 TIMESTAMP_OBJECT = f"metadata/{metadata_file(TIMESTAMP, 0)}"
 
@@ -77,6 +77,15 @@ def check_signed(
         delegator.verify_delegate(role, metadata.signed_bytes, metadata.signatures)
     except (RepositoryError, ValueError) as error:
         raise UntrustedError(f"{what} is not signed by the keys of {role}") from error
+
+
+def is_signed(delegator: Root | Targets, role: str, metadata: Metadata[T]) -> bool:
+    """Say whether the delegator's keys for `role` signed `metadata`."""
+    try:
+        check_signed(delegator, role, metadata, what=role)
+    except UntrustedError:
+        return False
+    return True
 
 
 def check_content(body: bytes, named: MetaFile, *, what: str) -> None:
@@ -150,7 +159,7 @@ def add_rollout(targets: Targets, model: str, document: bytes) -> bool:
 def renew(signed: Signed, role: str, *, at: datetime) -> None:
     """Make the next version of a role's metadata, valid from `at`."""
     signed.version += 1
-    signed.expires = at + lifetime(role)
+    set_dates(signed, role, at=at)
 
 
 def is_due(signed: Signed, role: str, *, at: datetime) -> bool:

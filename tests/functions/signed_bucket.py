@@ -18,7 +18,7 @@ def sign_bucket(store, folder, setenv):
     first = first_metadata(
         RoleSigners(
             root=roots,
-            targets=signers["targets"],
+            targets=[signers["targets"]],
             snapshot=signers["snapshot"],
             timestamp=signers["timestamp"],
             rollouts=signers["rollouts"],

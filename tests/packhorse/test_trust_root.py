@@ -24,7 +24,7 @@ def files():
     make = CryptoSigner.generate_ecdsa
     signers = RoleSigners(
         root=[make() for _ in range(3)],
-        targets=make(),
+        targets=[make()],
         snapshot=make(),
         timestamp=make(),
         rollouts=make(),

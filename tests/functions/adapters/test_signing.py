@@ -14,6 +14,7 @@ from tuf.api.metadata import Metadata, Root, Snapshot
 
 from functions.adapters.signing import sign
 from functions.errors import SettingsError, UpstreamUnavailableError
+from packhorse.signers import Signers
 
 
 class RemoteSigner(Signer):
@@ -68,7 +69,7 @@ def trusted(root, role="snapshot"):
 def test_a_key_in_a_file_signs(root, metadata, tmp_path):
     path = tmp_path / "key.pem"
     path.write_bytes(trusted(root).private_bytes)
-    sign(metadata, "snapshot", root, f"file2:{path}")
+    sign(metadata, "snapshot", root, f"file2:{path}", Signers())
     root.verify_delegate("snapshot", metadata.signed_bytes, metadata.signatures)
 
 
@@ -76,7 +77,7 @@ def test_a_remote_key_is_found_among_those_of_the_role(root, metadata, remote):
     """While a key is rotated, a role trusts the old one and the new."""
     trusted(root)
     remote.keys["new"] = trusted(root)
-    sign(metadata, "snapshot", root, "remote:new")
+    sign(metadata, "snapshot", root, "remote:new", Signers())
 
     root.verify_delegate("snapshot", metadata.signed_bytes, metadata.signatures)
     assert len(metadata.signatures) == 1
@@ -88,7 +89,7 @@ def test_a_remote_key_that_the_role_does_not_trust_signs_nothing(
     trusted(root)
     remote.keys["stranger"] = CryptoSigner.generate_ecdsa()
     with pytest.raises(SettingsError, match="none of the role's keys"):
-        sign(metadata, "snapshot", root, "remote:stranger")
+        sign(metadata, "snapshot", root, "remote:stranger", Signers())
     assert metadata.signatures == {}
 
 
@@ -96,18 +97,18 @@ def test_a_key_service_that_is_away_asks_to_come_back(root, metadata, remote):
     remote.keys["new"] = trusted(root)
     remote.failure = ServiceUnavailable("secret text")
     with pytest.raises(UpstreamUnavailableError, match="Cloud KMS answered 503"):
-        sign(metadata, "snapshot", root, "remote:new")
+        sign(metadata, "snapshot", root, "remote:new", Signers())
 
 
 def test_a_role_that_wants_two_signatures_is_not_for_one_key(root, metadata):
     trusted(root)
     root.roles["snapshot"].threshold = 2
     with pytest.raises(SettingsError, match="wants 2 signatures"):
-        sign(metadata, "snapshot", root, "file2:/x")
+        sign(metadata, "snapshot", root, "file2:/x", Signers())
 
 
 def test_what_a_key_s_failure_says_holds_no_path(root, metadata):
     trusted(root)
     with pytest.raises(SettingsError) as caught:
-        sign(metadata, "snapshot", root, "file2:/secret/place.pem")
+        sign(metadata, "snapshot", root, "file2:/secret/place.pem", Signers())
     assert "/secret" not in str(caught.value)

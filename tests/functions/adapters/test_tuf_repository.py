@@ -13,7 +13,7 @@ from securesystemslib.signer import Signer
 from tuf.api.exceptions import ExpiredMetadataError, RepositoryError
 from tuf.api.metadata import Metadata, Root
 
-from functions.adapters import tuf_repository
+from functions.adapters import tuf_writer
 from functions.adapters.storage import ObjectStore
 from functions.adapters.tuf_repository import TufRepository
 from functions.errors import (
@@ -426,7 +426,7 @@ def test_versions_are_not_tried_for_ever(repository, store, key_uris, monkeypatc
     dying = TufRepository(Dying(store, "timestamp"), key_uris, now=now)
     with pytest.raises(KeyboardInterrupt):
         dying.publish_rollout("digits", document(1))
-    monkeypatch.setattr(tuf_repository, "ORPHANS_MAX", 1)
+    monkeypatch.setattr(tuf_writer, "ORPHANS_MAX", 1)
     with pytest.raises(UpstreamUnavailableError, match="are orphans"):
         repository.publish_rollout("digits", document(1))
 

@@ -47,9 +47,10 @@ def test_only_the_owner_can_read_a_key(init, tmp_path):
 def test_each_key_file_signs_for_the_role_that_it_is_called_after(init, tmp_path):
     init("digits")
     root = Metadata.from_file(str(tmp_path / "m" / "1.root.json")).signed
-    for role in ("timestamp", "snapshot", "targets"):
-        key = root.get_key(root.roles[role].keyids[0])
-        uri = f"file2:{tmp_path}/keys/{role}.pem"
+    for name in ("timestamp", "snapshot", "targets-1", "root-3"):
+        role, _, number = name.partition("-")
+        key = root.get_key(root.roles[role].keyids[int(number or 1) - 1])
+        uri = f"file2:{tmp_path}/keys/{name}.pem"
         signature = Signer.from_priv_key_uri(uri, key).sign(b"payload")
         key.verify_signature(signature, b"payload")
 

@@ -1,0 +1,1 @@
+"""Cloud KMS on loopback: asymmetric signing keys, their versions and states."""

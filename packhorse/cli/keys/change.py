@@ -1,0 +1,300 @@
+"""`packhorse keys change`: prepare the next root, targets or role, to be signed."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TypeVar, cast
+
+import click
+from securesystemslib.signer import Key
+from tuf.api.metadata import Metadata, Root, Snapshot, Targets
+
+from packhorse.ceremony import (
+    AnyMetadata,
+    RoleChange,
+    change_root,
+    change_targets,
+    drop_targets,
+)
+from packhorse.cli import output
+from packhorse.cli.failure import CommandError
+from packhorse.cli.keys.case import open_case
+from packhorse.cli.keys.files import (
+    Found,
+    copy_beside,
+    read_latest,
+    read_metadata,
+    versions,
+    write_prepared,
+)
+from packhorse.cli.keys.options import (
+    FOLDER,
+    OLD_FOLDER,
+    by_role,
+    key_failures,
+    pairs_option,
+    read_thresholds,
+    signers_option,
+)
+from packhorse.cli.keys.words import as_json as quorum_json
+from packhorse.cli.keys.words import asked
+from packhorse.cli.options import Command, examples, grouped
+from packhorse.signers import Signers
+from packhorse.trust_root import ROOT, SNAPSHOT, TARGETS, lifetime, metadata_file
+
+_DAYS_MAX = 3650
+Pairs = Sequence[tuple[str, str]]
+T = TypeVar("T", Root, Targets)
+
+
+@click.group()
+def change() -> None:
+    """Prepare the next version of root, targets or a role; keyholders sign it.
+
+    REPOSITORY is a copy of the bucket's metadata/. What is prepared goes to --out,
+    with what it is judged by, and travels from there. Without any other option
+    only the expiry is extended.
+    """
+
+
+def _places(command: Command) -> Command:
+    for option in (
+        click.option(
+            "--days",
+            type=click.IntRange(1, _DAYS_MAX),
+            help="Valid for so many days from now; else as long as new metadata.",
+        ),
+        click.option("--out", type=FOLDER, required=True, help="Folder to write to."),
+        click.argument("repository", type=OLD_FOLDER),
+    ):
+        command = option(command)
+    return output.json_option(command)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is to change, by role, and how further keys are opened."""
+
+    changes: Mapping[str, RoleChange]
+    signers: Signers
+
+
+def _read_asked(
+    signers: Signers,
+    add_key: Pairs,
+    remove_key: Pairs,
+    replace_key: Pairs,
+    threshold: Pairs,
+) -> _Asked:
+    added, replacing = by_role(add_key), by_role(replace_key)
+    removed, thresholds = by_role(remove_key), read_thresholds(threshold)
+    roles = dict.fromkeys([*added, *replacing, *removed, *thresholds])
+    changes = {
+        role: RoleChange(
+            add=_open(signers, [*added.get(role, []), *replacing.get(role, [])]),
+            remove=removed.get(role, []),
+            replaces_all=role in replacing,
+            threshold=thresholds.get(role),
+        )
+        for role in roles
+    }
+    return _Asked(changes, signers)
+
+
+def _open(signers: Signers, uris: Sequence[str]) -> list[Key]:
+    found: list[Key] = []
+    for uri in uris:
+        with key_failures(uri):
+            found.append(signers.public_key(uri))
+    return found
+
+
+def _key_options(command: Command) -> Command:
+    return grouped(
+        "asked_for",
+        _read_asked,
+        signers_option,
+        pairs_option(
+            "--add-key",
+            metavar="ROLE=KEY",
+            help="Trust one more key: a public key's file, or a URI.",
+        ),
+        pairs_option(
+            "--remove-key",
+            metavar="ROLE=NAME",
+            help="Trust a key no more; its name, or the beginning of its id.",
+        ),
+        pairs_option(
+            "--replace-key",
+            metavar="ROLE=KEY",
+            help="Trust this key in place of all others of the role.",
+        ),
+        pairs_option(
+            "--threshold", metavar="ROLE=NUMBER", help="So many of them must agree."
+        ),
+    )(command)
+
+
+@change.command(
+    epilog=examples(
+        "packhorse keys change root metadata --out stick "
+        "--replace-key timestamp=gcpkms:...",
+        "packhorse keys change root metadata --out stick --remove-key root=anna "
+        "--add-key root=dora.pub",
+    )
+)
+@_places
+@_key_options
+def root(
+    *,
+    repository: Path,
+    out: Path,
+    days: int | None,
+    asked_for: _Asked,
+    as_json: bool,
+) -> None:
+    """Prepare the next root: keys of root, targets, snapshot and timestamp."""
+    before = _newest_root(repository)
+    expires = _expiry(ROOT, days)
+    after = change_root(_of(before, Root), asked_for.changes, expires=expires)
+    _prepare(out, before, after, [before.path], as_json=as_json)
+
+
+@change.command(
+    epilog=examples(
+        "packhorse keys change targets metadata --out stick "
+        "--delegate digits=gcpkms:...",
+        "packhorse keys change targets metadata --out stick "
+        "--replace-key rollouts=gcpkms:...",
+    )
+)
+@_places
+@_key_options
+@pairs_option(
+    "--delegate",
+    metavar="MODEL=KEY",
+    help="Let a model be released, its bundles vouched for by this key.",
+)
+def targets(  # noqa: PLR0913 - the options of the command
+    *,
+    repository: Path,
+    out: Path,
+    days: int | None,
+    asked_for: _Asked,
+    delegate: Pairs,
+    as_json: bool,
+) -> None:
+    """Prepare the next targets: keys of rollouts and release roles, new models."""
+    before = _newest_targets(repository)
+    expires = _expiry(TARGETS, days)
+    added = {m: _open(asked_for.signers, [uri])[0] for m, uri in delegate}
+    known = _of(before, Targets)
+    after = change_targets(known, asked_for.changes, added, expires=expires)
+    beside = [before.path, *versions(repository, ROOT)[:2]]
+    _prepare(out, before, after, beside, as_json=as_json)
+
+
+@change.command(
+    epilog=examples(
+        "packhorse keys change role release-magika metadata --out stick "
+        "--drop bundles/magika/9/fp32.tar"
+    )
+)
+@click.argument("name")
+@click.option("--drop", multiple=True, help="A target to vouch for no more. Repeat it.")
+@_places
+def role(  # noqa: PLR0913 - the options of the command
+    *,
+    name: str,
+    repository: Path,
+    out: Path,
+    days: int | None,
+    drop: Sequence[str],
+    as_json: bool,
+) -> None:
+    """Prepare the next version of the delegated role NAME.
+
+    The functions renew what they sign by themselves. This is for what a thief of
+    a release key had signed: it drops it.
+    """
+    before = _named_role(repository, name)
+    after = drop_targets(_of(before, Targets), drop, expires=_expiry(name, days))
+    beside = [before.path, *versions(repository, TARGETS)[:2]]
+    _prepare(out, before, after, beside, as_json=as_json)
+
+
+def _newest_root(repository: Path) -> Found:
+    """Return the newest root; versions of it follow one another, signed."""
+    found = read_latest(repository, ROOT)
+    if not open_case(found, repository).is_whole:
+        raise CommandError(
+            f"{found.path} waits for signatures; `packhorse keys check` says whose. "
+            "Take it away to prepare another"
+        )
+    return found
+
+
+def _newest_targets(repository: Path) -> Found:
+    """Return the newest targets that were signed; half signed ones count nowhere."""
+    for path in versions(repository, TARGETS):
+        found = read_metadata(path)
+        if open_case(found, repository).was_whole:
+            return found
+    raise CommandError(f"{repository} holds no signed metadata of {TARGETS}")
+
+
+def _named_role(repository: Path, role: str) -> Found:
+    """Return the version that the snapshot names; newer ones were never in force."""
+    snapshot = read_latest(repository, SNAPSHOT).signed
+    named = (
+        snapshot.meta.get(f"{role}.json") if isinstance(snapshot, Snapshot) else None
+    )
+    if named is None or role == TARGETS:
+        raise CommandError(
+            f"the snapshot in {repository} names no delegated role {role}"
+        )
+    return read_metadata(repository / metadata_file(role, named.version))
+
+
+def _of(found: Found, kind: type[T]) -> Metadata[T]:
+    if not isinstance(found.signed, kind):
+        raise CommandError(f"{found.path} holds other metadata than it says")
+    return cast("Metadata[T]", found.metadata)
+
+
+def _expiry(role: str, days: int | None) -> datetime:
+    valid_for = lifetime(role) if days is None else timedelta(days=days)
+    return datetime.now(UTC).replace(microsecond=0) + valid_for
+
+
+def _prepare(
+    out: Path,
+    before: Found,
+    after: AnyMetadata,
+    beside: Sequence[Path],
+    *,
+    as_json: bool,
+) -> None:
+    # A number that was used for anything is spent.
+    newest = read_latest(before.path.parent, before.role).signed.version
+    after.signed.version = newest + 1
+    path = write_prepared(out, before.role, after)
+    copy_beside(beside, out)
+    case = open_case(read_metadata(path), out)
+    changes = case.changes()
+    output.show(
+        {
+            "file": str(path),
+            "role": case.file.role,
+            "version": case.file.signed.version,
+            "expires": case.file.signed.expires.isoformat(),
+            "changes": changes,
+            "quorums": [quorum_json(each) for each in case.quorums],
+        },
+        f"{path} would make this of {before.title}:",
+        *(f"  {line}" for line in changes),
+        "it is to be signed",
+        *(f"  {asked(each)}" for each in case.quorums),
+        as_json=as_json,
+    )
