@@ -8,9 +8,11 @@ Root is signed 2 of 3; `targets` delegates bundles to one role a model, rollouts
 the role `rollouts`. Every method writes, in the order that keeps each moment valid.
 """
 
+import contextlib
 import copy
 import hashlib
 import threading
+import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -205,13 +207,24 @@ class Faults:
     """What the server does wrong, until told otherwise.
 
     `cut_after` breaks off bundle bodies after so many bytes; `status` answers all
-    with that status; `tamper` flips the first byte of every bundle.
+    with that status; `tamper` flips the first byte of every bundle; `no_etag` leaves
+    conditional requests alone; `not_modified` says 304 to whoever asks with one.
+    The file `drip` comes byte by byte, `missing` does not come for now, and what
+    does not exist is forbidden where `forbid_missing`. A path in `first` has another
+    content once; `etag` is said of everything.
     """
 
     cut_after: int | None = None
     status: int | None = None
     tamper: bool = False
     ignore_range: bool = False
+    no_etag: bool = False
+    not_modified: bool = False
+    drip: str = ""
+    missing: str = ""
+    forbid_missing: bool = False
+    first: dict[str, bytes] = field(default_factory=dict)
+    etag: str = ""
 
 
 @dataclass
@@ -221,6 +234,8 @@ class RepositoryServer:
     folder: Path
     faults: Faults = field(default_factory=Faults)
     requests: list[tuple[str, str]] = field(default_factory=list)
+    conditions: list[str] = field(default_factory=list)
+    connections: int = 0
 
     def __post_init__(self):
         handler = partial(_Handler, self)
@@ -249,24 +264,42 @@ class _Handler(BaseHTTPRequestHandler):
         self.owner = owner
         super().__init__(*args)
 
+    def setup(self):
+        super().setup()
+        self.owner.connections += 1
+
     def do_GET(self):
         path = unquote(urlsplit(self.path).path)
         said = self.headers.get("Range", "")
         self.owner.requests.append((path, said))
         file = self.owner.folder / path.lstrip("/")
         faults = self.owner.faults
-        if faults.status or not file.is_file():
-            self._answer(faults.status or 404, b"")
+        if faults.drip and path.endswith(f"/{faults.drip}"):
+            self._drip()
             return
-        body = file.read_bytes()
+        if faults.missing and path.endswith(f"/{faults.missing}"):
+            self._answer(503, b"")
+            return
+        if faults.status or not file.is_file():
+            absent = 403 if faults.forbid_missing else 404
+            self._answer(faults.status or absent, b"")
+            return
+        body = faults.first.pop(path, None) or file.read_bytes()
         is_bundle = "/bundles/" in path
         if is_bundle and faults.tamper:
             body = bytes([body[0] ^ 1]) + body[1:]
-        self._send(body, "" if faults.ignore_range else said, is_bundle=is_bundle)
+        etag = "" if faults.no_etag else f'"{hashlib.md5(body).hexdigest()}"'
+        etag = faults.etag or etag
+        asked = self.headers.get("If-None-Match", "")
+        self.owner.conditions.append(asked)
+        if asked and (faults.not_modified or asked == etag):
+            self._answer(304, b"", {"ETag": asked})
+            return
+        said = "" if faults.ignore_range else said
+        self._send(body, said, {"ETag": etag} if etag else {}, is_bundle=is_bundle)
 
-    def _send(self, body, said, *, is_bundle):
+    def _send(self, body, said, headers, *, is_bundle):
         cut_after = self.owner.faults.cut_after if is_bundle else None
-        headers = {}
         status = 200
         if said:
             first = int(said.removeprefix("bytes=").rstrip("-"))
@@ -279,11 +312,22 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         for name, value in (headers or {}).items():
             self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
+        if status != 304:
+            self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body if cut_after is None else body[:cut_after])
         if cut_after is not None and cut_after < len(body):
             self.close_connection = True
+
+    def _drip(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "1000")
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            for _ in range(1000):
+                self.wfile.write(b" ")
+                time.sleep(0.05)
+        self.close_connection = True
 
     def log_message(self, *args):
         pass

@@ -103,7 +103,8 @@ def accepted_document(
 def _read_keys(metadata_dir: Path) -> str:
     """Name the keys of the role `rollouts`, shortly."""
     try:
-        targets = Metadata[Targets].from_file(str(metadata_dir / "targets.json")).signed
+        body = (metadata_dir / "targets.json").read_bytes()
+        targets = Metadata[Targets].from_bytes(body).signed
     except (OSError, RepositoryError):
         return "none"
     roles = (targets.delegations.roles if targets.delegations else None) or {}

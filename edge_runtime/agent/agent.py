@@ -5,31 +5,48 @@ afterwards is on the disk before it goes on, and a report is spooled before the
 memory says that its cause is past. A report may so be made twice; none is lost.
 """
 
-import threading
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import replace
-from datetime import UTC, datetime
 
-from edge_runtime.agent.decide import NO_RING, Gateway, Wish, decide
+from edge_runtime.agent.decide import (
+    NO_RING,
+    Gateway,
+    Wish,
+    decide,
+    is_to_serve_nothing,
+)
 from edge_runtime.agent.enroll import Identity, Place
-from edge_runtime.agent.errors import UnavailableError
-from edge_runtime.agent.machine import Event, Stage, advance
-from edge_runtime.agent.memory import Deployment, Memory, MemoryFile, Refusal
+from edge_runtime.agent.errors import SupersededError, UnavailableError
+from edge_runtime.agent.journal import SUPERSEDED, Journal
+from edge_runtime.agent.machine import Event, Stage
+from edge_runtime.agent.memory import Deployment, MemoryFile
 from edge_runtime.agent.report import News, Spool
+from edge_runtime.agent.rotation import Rotation
+from edge_runtime.agent.schedule import Schedule
 from edge_runtime.agent.stages import Outcome, Tools, run_stage
 from edge_runtime.agent.trust import Trust, Truth
 from edge_runtime.agent.web import Web
 from edge_runtime.agent_settings import AgentSettings
 from edge_runtime.errors import ControlError
+from edge_runtime.handover import Handover, load_handover
 from edge_runtime.log import log
+from edge_runtime.slots import NAMES
 from packhorse.errors import MalformedError, UntrustedError
 from packhorse.names import Release
 from packhorse.report import DeviceState
 
 
 class Agent:
-    """Brings this gateway to what the signed rollout document gives it."""
+    """Brings this gateway to what the signed rollout document gives it.
+
+    Attributes:
+        schedule: When to look next.
+        reported: Set when a report was spooled.
+        on_progress: Called where something was done, also within a long stage.
+        is_waiting: Whether the site's own rules hold up what is to be done; then
+            `carry_on` is enough, and need not ask the repository.
+    """
 
     def __init__(
         self,
@@ -41,15 +58,18 @@ class Agent:
         identity: Identity,
     ) -> None:
         """Begin where the last agent ended."""
-        self.woken = threading.Event()
-        self.reported = threading.Event()
+        self.schedule = Schedule(settings.poll_s)
+        self.on_progress: Callable[[], None] = lambda: None
+        self.is_waiting = False
         self._settings = settings
         self._trust = trust
-        self._tools = tools
-        self._spool = spool
+        site = replace(tools.site, tick=self._progress)
+        self._tools = replace(tools, site=site, checkpoint=self._checkpoint)
         self._identity = identity
-        self._file = MemoryFile(settings.state_dir / "agent" / "memory.json")
-        self._memory = self._file.load()
+        self._rotation = Rotation(identity, trust.web, settings.enroll_url)
+        file = MemoryFile(settings.state_dir / "agent" / "memory.json")
+        self._journal = Journal(file, spool)
+        self.reported = self._journal.reported
 
     def step(self) -> bool:
         """Look once, and do all that follows.
@@ -57,8 +77,10 @@ class Agent:
         Returns:
             Whether all is done; False asks to be called again, after a pause.
         """
-        self.woken.clear()
+        self.schedule.begin()
+        self.is_waiting = False
         self._enroll(self._trust.web)
+        self._rotation.carry_on()
         self._notice_who_serves()
         try:
             truth = self._refresh()
@@ -68,7 +90,21 @@ class Agent:
             return True
         if truth is not None:
             self._follow(truth)
-        return self._carry_on(is_fresh=truth is not None)
+        return self.carry_on(is_fresh=truth is not None)
+
+    def may_start_late(self) -> bool:
+        """Say whether the first look can wait a little: something serves already."""
+        return self._tools.slots.active() is not None
+
+    def sentence(self) -> str:
+        """Say how this gateway stands."""
+        memory = self._journal.memory
+        serving = f"{memory.serving} serves" if memory.serving else "nothing serves"
+        deployment = memory.deployment
+        if deployment is None:
+            return f"{serving}; nothing is under way"
+        wait = f", waits: {deployment.wait}" if deployment.wait else ""
+        return f"{serving}; {deployment.release}: {deployment.stage.value}{wait}"
 
     def _enroll(self, web: Web) -> None:
         """Make this device known, if it is not; serving does not wait for it."""
@@ -81,7 +117,7 @@ class Agent:
             log("enroll_failed", reason=str(error))
             return
         log("enroll_done", device=settings.device)
-        self._report(News(DeviceState.ENROLLED))
+        self._journal.report(News(DeviceState.ENROLLED))
 
     def _refresh(self) -> Truth | None:
         """Return what the repository says now, or None when it says nothing."""
@@ -90,119 +126,162 @@ class Agent:
         except UnavailableError as error:
             log("poll_failed", reason=str(error))
             return None
+        finally:
+            self.schedule.be_quiet(self._trust.web.quiet.take_s())
+
+    def _progress(self) -> None:
+        self.on_progress()
+
+    def _checkpoint(self) -> None:
+        """Say that there is progress, and look at the truth if that is due.
+
+        Raises:
+            SupersededError: What is being deployed is no longer asked for.
+        """
+        self._progress()
+        deployment = self._journal.memory.deployment
+        if deployment is None or not self.schedule.is_due():
+            return
+        self.schedule.begin()
+        try:
+            truth = self._refresh()
+        except (UntrustedError, MalformedError) as error:
+            log("poll_refused", reason=str(error))
+            return
+        if truth is None:
+            return
+        wish = decide(truth.document, self._gateway(), self._journal.memory)
+        if not _is_same(deployment, wish):
+            raise SupersededError(SUPERSEDED)
 
     def _notice_who_serves(self) -> None:
         """See what serves, and whether the supervisor changed that by itself."""
+        handover = load_handover(self._settings.state_dir)
+        self._notice_fall(handover)
         active = self._tools.slots.active()
         release = active.release if active else None
-        memory = self._memory
+        memory = self._journal.memory
         deployment = memory.deployment
+        if release is None and memory.serving is not None:
+            self._notice_nothing(memory.serving, handover)
         if release is None or release == memory.serving:
             return
         if deployment is not None and deployment.release == release:
             # An earlier agent asked for the switch and did not live to hear.
             switched = replace(deployment, stage=Stage.SWITCH)
-            self._settle(switched, Outcome(Event.DONE), 0.0)
+            self._journal.settle(switched, run_stage(switched, self._tools), 0.0)
             return
         if memory.serving is not None and release in memory.proven:
-            self._note_fall(memory.serving, release)
-        self._report(News(DeviceState.SERVING, release))
-        self._save(self._memory.with_serving(release))
+            why = handover.reason if handover and handover.release == release else ""
+            self._journal.note_fall(memory.serving, release, why)
+        self._journal.report(News(DeviceState.SERVING, release))
+        self._journal.save(self._journal.memory.with_serving(release))
 
-    def _note_fall(self, fallen: Release, release: Release) -> None:
-        """Report that the supervisor went back, and do not try that release again."""
-        step = advance(Stage.IDLE, Event.FELL_BACK)
-        rollout_id = self._memory.serving_rollout_id
-        reason = f"the supervisor went back to {release}. {self._supervisors_word()}"
-        if step.report is not None:
-            self._report(News(step.report, fallen, rollout_id, reason))
-        refusal = Refusal(fallen, rollout_id, reason)
-        # Saved together with who serves now, so that neither is known alone.
-        self._memory = self._memory.with_refusal(refusal).without_proof(fallen)
+    def _notice_fall(self, handover: Handover | None) -> None:
+        """See whether a deployment's release served, and was gone back from.
 
-    def _supervisors_word(self) -> str:
-        """Return the supervisor's own reason, if it can be had."""
+        Its switch may not have been heard of here before that.
+        """
+        deployment = self._journal.memory.deployment
+        if handover is None or handover.number == self._journal.memory.handover:
+            return
+        if deployment is not None and handover.fallen == deployment.release:
+            switched = replace(deployment, stage=Stage.SWITCH)
+            self._journal.settle(
+                switched, Outcome(Event.FELL_BACK, handover.reason), 0.0
+            )
+        self._journal.save(replace(self._journal.memory, handover=handover.number))
+
+    def _notice_nothing(self, former: Release, handover: Handover | None) -> None:
+        """Report that nothing serves any more, as it was ordered."""
+        if self._tools.slots.named() is not None:
+            return  # its slot is damaged, and the supervisor's business
+        rollout_id = self._journal.memory.serving_rollout_id
+        reason = f"nothing serves. {handover.reason if handover else ''}"
+        self._journal.report(News(DeviceState.ROLLED_BACK, former, rollout_id, reason))
+        memory = self._journal.memory.without_proof(former)
+        self._journal.save(replace(memory, serving=None, serving_rollout_id=""))
+
+    def _withdraw(self, release: Release) -> None:
+        """Have nothing serve: nobody may run what does."""
+        reason = f"{release} was withdrawn, and there is no release to go back to"
         try:
-            return self._tools.supervisor.status().reason
-        except ControlError:
-            return ""
+            self._tools.supervisor.serve_nothing(release, reason)
+        except ControlError as error:
+            log("withdraw_failed", release=str(release), reason=str(error))
+            return
+        self._notice_who_serves()
 
     def _follow(self, truth: Truth) -> None:
         """Begin what the truth asks for, unless it is under way."""
-        memory = replace(self._memory, complaint="")
-        wish = decide(truth.document, self._gateway(), memory)
+        memory = replace(self._journal.memory, complaint="")
+        gateway = self._gateway()
+        wish = decide(truth.document, gateway, memory)
         deployment = memory.deployment
-        if deployment is not None and _is_same(deployment, wish):
-            deployment = replace(deployment, valid_until=truth.valid_until)
-        else:
+        if deployment is None or not _is_same(deployment, wish):
             if deployment is not None:
-                advance(deployment.stage, Event.SUPERSEDED)
-                log("deployment_superseded", release=str(deployment.release))
-            deployment = _begin(wish, truth) if wish is not None else None
-        self._save(replace(memory, deployment=deployment))
+                self._journal.give_up(deployment)
+            deployment = (
+                self._journal.begin(wish, truth.valid_until)
+                if wish is not None
+                else None
+            )
+        if deployment is not None:
+            active = self._tools.slots.active()
+            is_withdrawal = active is not None and (
+                active.release in truth.document.withdrawn
+            )
+            deployment = replace(
+                deployment, valid_until=truth.valid_until, is_withdrawal=is_withdrawal
+            )
+        self._journal.save(replace(memory, deployment=deployment))
+        if gateway.active and is_to_serve_nothing(truth.document, gateway, wish):
+            self._withdraw(gateway.active)
         self._discard(truth.document.withdrawn)
 
     def _discard(self, withdrawn: Collection[Release]) -> None:
-        """Empty the other slot of what nobody may run.
+        """Empty the slots that are not in use of what nobody may run.
 
         The supervisor would serve it if the active release broke.
         """
-        slot = self._tools.slots.inactive()
-        if slot.release not in withdrawn:
+        self._tools.archive.discard(withdrawn)
+        slots, active = self._tools.slots, self._tools.slots.active()
+        bad = [slot for slot in map(slots.slot, NAMES) if slot.release in withdrawn]
+        if not bad:
             return
         try:
             status = self._tools.supervisor.status()
         except ControlError:
             return  # not known whether it is in use; there is a next time
-        if slot.name not in {status.slot, status.previous}:
-            log("slot_emptied", slot=slot.name, release=str(slot.release))
-            slot.clear()
+        for slot in bad:
+            if slot != active and slot.name not in {status.slot, status.previous}:
+                log("slot_emptied", slot=slot.name, release=str(slot.release))
+                slot.clear()
 
-    def _carry_on(self, *, is_fresh: bool) -> bool:
-        """Run stages until none is left, one cannot be finished, or a notice comes."""
-        while (deployment := self._memory.deployment) is not None:
-            if not is_fresh and datetime.now(UTC) >= deployment.valid_until:
-                log("deployment_waits", reason="its metadata has expired")
-                return False
+    def carry_on(self, *, is_fresh: bool = False) -> bool:
+        """Run stages until none is left, one cannot be finished, or a look is due.
+
+        Args:
+            is_fresh: Whether the repository was heard just now.
+
+        Returns:
+            Whether none is left.
+        """
+        self.is_waiting = False
+        while (deployment := self._journal.memory.deployment) is not None:
             started_at = time.monotonic()
-            outcome = run_stage(deployment, self._tools)
-            took_s = time.monotonic() - started_at
-            self._settle(deployment, outcome, took_s)
-            if outcome.event is not Event.DONE or self.woken.is_set():
-                return False
+            self.on_progress()
+            if not is_fresh and self._trust.clock.now() >= deployment.valid_until:
+                reason = "its metadata has expired, and the repository is away"
+                outcome = Outcome(Event.WAITING, reason, wait="repository")
+            else:
+                outcome = run_stage(deployment, self._tools)
+            self._journal.settle(deployment, outcome, time.monotonic() - started_at)
+            if outcome.event is not Event.DONE or self.schedule.is_due():
+                self.is_waiting = bool(outcome.wait)
+                is_last = self._journal.memory.deployment is None
+                return is_last and outcome.event is Event.DONE
         return True
-
-    def _settle(self, deployment: Deployment, outcome: Outcome, took_s: float) -> None:
-        """Log, report and remember what became of a stage."""
-        step = advance(deployment.stage, outcome.event)
-        stage, release = deployment.stage.value, str(deployment.release)
-        log(
-            f"{stage}_{outcome.event.value}",
-            release=release,
-            took_s=round(took_s, 3),
-            reason=outcome.reason,
-            **outcome.measures,
-        )
-        if step.report is not None:
-            measures = {"took_s": took_s, **outcome.measures}
-            self._report_about(deployment, step.report, outcome.reason, measures)
-        attempts = deployment.attempts + outcome.is_counted
-        following = replace(deployment, stage=step.stage, attempts=attempts)
-        self._save(self._remember(deployment, outcome, following))
-
-    def _remember(
-        self, deployment: Deployment, outcome: Outcome, following: Deployment
-    ) -> Memory:
-        """Return the memory after a stage."""
-        memory = self._memory
-        if following.stage is not Stage.IDLE:
-            return replace(memory, deployment=following)
-        memory = replace(memory, deployment=None)
-        if outcome.event is Event.REFUSED:
-            release, rollout_id = deployment.release, deployment.rollout_id
-            refusal = Refusal(release, rollout_id, outcome.reason)
-            return memory.with_refusal(refusal).without_proof(release)
-        return memory.with_serving(deployment.release, deployment.rollout_id)
 
     def _gateway(self) -> Gateway:
         slots, settings, place = self._tools.slots, self._settings, self._place()
@@ -229,40 +308,9 @@ class Agent:
     def _complain(self, reason: str) -> None:
         """Tell, once, that the repository is not to be trusted."""
         log("poll_refused", reason=reason)
-        if reason != self._memory.complaint:
-            self._report(News(DeviceState.FAILED, reason=reason))
-            self._save(replace(self._memory, complaint=reason))
-
-    def _report_about(
-        self,
-        deployment: Deployment,
-        state: DeviceState,
-        reason: str,
-        measures: Mapping[str, float],
-    ) -> None:
-        self._report(
-            News(state, deployment.release, deployment.rollout_id, reason, measures)
-        )
-
-    def _report(self, news: News) -> None:
-        self._spool.add(news)
-        self.reported.set()
-
-    def _save(self, memory: Memory) -> None:
-        if memory != self._memory or not self._file.path.exists():
-            self._file.save(memory)
-        self._memory = memory
-
-
-def _begin(wish: Wish, truth: Truth) -> Deployment:
-    return Deployment(
-        release=wish.release,
-        variant=wish.variant,
-        bundle=wish.bundle,
-        rollout_id=wish.rollout_id,
-        stage=advance(Stage.IDLE, wish.event).stage,
-        valid_until=truth.valid_until,
-    )
+        if reason != self._journal.memory.complaint:
+            self._journal.report(News(DeviceState.FAILED, reason=reason))
+            self._journal.save(replace(self._journal.memory, complaint=reason))
 
 
 def _is_same(deployment: Deployment, wish: Wish | None) -> bool:

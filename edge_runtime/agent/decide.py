@@ -78,6 +78,17 @@ def decide(document: RolloutDocument, gateway: Gateway, memory: Memory) -> Wish 
     return None
 
 
+def is_to_serve_nothing(
+    document: RolloutDocument, gateway: Gateway, wish: Wish | None
+) -> bool:
+    """Say whether what serves must end, though nothing comes after it.
+
+    Nobody may run what was withdrawn: neither where no stable release stands behind
+    it, nor where that one was refused here, nor where the gateway is held.
+    """
+    return wish is None and gateway.active in document.withdrawn
+
+
 def choose_variant(offer: Offer, variants: tuple[str, ...]) -> str | None:
     """Return the first of `variants` that the offer has, or None."""
     return next((name for name in variants if name in offer.variants), None)

@@ -1,6 +1,7 @@
 """Make this device's key, and tell the cloud about it, once.
 
     <state>/device.key       P-256, made at the first start, readable by this user only
+    <state>/device.key.next  the one to come, while there is one (rotation.py)
     <state>/enrolled.json    the cloud's answer, written once it has taken the key: the
                              ring that it counts this device in, and since when
 
@@ -16,15 +17,16 @@ from edge_runtime import durable
 from edge_runtime.agent.errors import UnavailableError
 from edge_runtime.agent.web import Web
 from packhorse.device_key import generate_key_pem, public_pem, sign
+from packhorse.device_requests import seal_enrolment
 from packhorse.errors import MalformedError
 from packhorse.names import RING_MAX
-from packhorse.report import seal
-from packhorse.strict_json import Fields, decode_json, encode_json
+from packhorse.strict_json import Fields, decode_json
 
 KEY_MODE = 0o600
 KEY_MAX_BYTES = 4096
 
 _MARKER_MAX_BYTES = 4096
+_ANSWER_MAX_BYTES = 65_536
 _ENROLLED = frozenset({200, 201})
 
 
@@ -46,7 +48,27 @@ class Identity:
 
     state_dir: Path
     device: str
-    key_pem: bytes
+
+    @property
+    def key_file(self) -> Path:
+        """Where the key lies that signs."""
+        return self.state_dir / "device.key"
+
+    @property
+    def next_key_file(self) -> Path:
+        """Where the key lies that shall sign."""
+        return self.state_dir / "device.key.next"
+
+    @property
+    def wish_file(self) -> Path:
+        """What lies there while somebody wishes another key."""
+        return self.state_dir / "device.key.wanted"
+
+    @property
+    def key_pem(self) -> bytes:
+        """Return the key that signs now: it may have changed since the last time."""
+        with self.key_file.open("rb") as file:
+            return file.read(KEY_MAX_BYTES)
 
     @property
     def is_enrolled(self) -> bool:
@@ -68,8 +90,7 @@ class Identity:
             UnavailableError: It was not taken now.
         """
         public_key = public_pem(self.key_pem)
-        payload = encode_json({"token": token, "public_key": public_key})
-        body = seal(payload, device=self.device, sign=self.sign, purpose="enroll")
+        body = seal_enrolment(public_key, token, device=self.device, sign=self.sign)
         status, reply = web.post(url, body)
         if status not in _ENROLLED:
             raise UnavailableError(f"the enrolment was answered with {status}")
@@ -78,6 +99,20 @@ class Identity:
         except MalformedError as error:
             raise UnavailableError(f"the enrolment's answer: {error}") from error
         durable.write_file(self._marker, reply)
+
+    def hear(self, reply: bytes) -> None:
+        """Wish for a new key where the cloud's answer asks for one.
+
+        Nobody signed that; who could forge it may have this device change its
+        key, which harms nobody.
+        """
+        if _wants_rotation(reply):
+            self.wish_for_rotation()
+
+    def wish_for_rotation(self) -> None:
+        """Have the agent change the key at its next look."""
+        if not self.wish_file.exists():
+            durable.write_file(self.wish_file, b"")
 
     def place(self, ring: int) -> Place:
         """Return where the cloud counts this device; in `ring` where it did not say.
@@ -89,6 +124,14 @@ class Identity:
                 return _decode_place(file.read(_MARKER_MAX_BYTES + 1))
         except (OSError, MalformedError):
             return Place(ring)
+
+
+def _wants_rotation(reply: bytes) -> bool:
+    try:
+        value = decode_json(reply, what="answer", limit_bytes=_ANSWER_MAX_BYTES)
+        return Fields(value, "the answer").optional("is_rotation_wanted") is True
+    except MalformedError:
+        return False
 
 
 def _decode_place(body: bytes) -> Place:
@@ -104,9 +147,8 @@ def _decode_place(body: bytes) -> Place:
 
 def load_identity(state_dir: Path, device: str) -> Identity:
     """Return this device's identity, making its key where there is none."""
-    path = state_dir / "device.key"
+    identity = Identity(state_dir, device)
     durable.make_dir(state_dir)
-    if not path.exists():
-        durable.write_file(path, generate_key_pem(), mode=KEY_MODE)
-    with path.open("rb") as file:
-        return Identity(state_dir, device, file.read(KEY_MAX_BYTES))
+    if not identity.key_file.exists():
+        durable.write_file(identity.key_file, generate_key_pem(), mode=KEY_MODE)
+    return identity

@@ -8,10 +8,8 @@ not end it.
 
 import fcntl
 import os
-import random
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,30 +19,36 @@ from typing import NoReturn
 
 from edge_runtime import durable
 from edge_runtime.agent.agent import Agent
+from edge_runtime.agent.archive import Archive
+from edge_runtime.agent.credentials import DeviceCredentials
 from edge_runtime.agent.enroll import Identity, load_identity
-from edge_runtime.agent.errors import AgentError, UnavailableError
+from edge_runtime.agent.errors import AgentError
+from edge_runtime.agent.feed import LiveRequests
 from edge_runtime.agent.notices import Notices
+from edge_runtime.agent.pace import Pace
 from edge_runtime.agent.pull import Downloads
+from edge_runtime.agent.read_token import TokenDesk
 from edge_runtime.agent.report import Spool
+from edge_runtime.agent.schedule import backoff_s
+from edge_runtime.agent.sender import send_forever
+from edge_runtime.agent.site import Site
 from edge_runtime.agent.stages import Tools
+from edge_runtime.agent.strict_updater import ROOT_MAX_BYTES
 from edge_runtime.agent.switch import Supervisor
-from edge_runtime.agent.trust import ROOT_MAX_BYTES, Trust
-from edge_runtime.agent.web import Web
+from edge_runtime.agent.trust import Trust
+from edge_runtime.agent.web import Credentials, NoCredentials, Web
 from edge_runtime.agent_settings import AgentSettings
 from edge_runtime.log import log
+from edge_runtime.service_manager import ServiceManager
 from edge_runtime.slots import open_slots
 
-GAP_S = 1.0
-"""Least time between two looks, whatever notices say."""
-
-BACKOFF_MIN_S = 1.0
-BACKOFF_MAX_S = 300.0
-JITTER = 0.2
-"""Polls are spread by so much of their time, so that a fleet does not march."""
+WAKE_S = 20.0
+"""How often the site is asked again where it said "not now". That costs nothing
+but a command of its own."""
 
 
-def main(settings: AgentSettings) -> int:
-    """Run the agent until a SIGTERM or SIGINT ends it.
+def main(settings: AgentSettings, manager: ServiceManager) -> int:
+    """Run the agent until a SIGTERM or SIGINT ends it, and tell `manager` how it goes.
 
     Raises:
         AgentError: Another agent works on the same state directory.
@@ -52,6 +56,7 @@ def main(settings: AgentSettings) -> int:
     signal.signal(signal.SIGTERM, _end)
     signal.signal(signal.SIGINT, _end)
     with _alone(settings.state_dir):
+        durable.settle(settings.state_dir)
         identity = load_identity(settings.state_dir, settings.device)
         spool = Spool(
             settings.state_dir / "spool", device=settings.device, sign=identity.sign
@@ -59,83 +64,91 @@ def main(settings: AgentSettings) -> int:
         # Notices come to the ring in which the cloud counts this device.
         settings = replace(settings, ring=identity.place(settings.ring).ring)
         agent = build_agent(settings, identity, spool)
-        notices = Notices(settings, agent.woken.set)
-        notices.start()
+        notices = Notices(settings, agent.schedule.ring)
         sender = threading.Thread(
-            target=_send_forever, args=(spool, settings, agent.reported), daemon=True
+            target=send_forever,
+            args=(spool, settings, agent.reported, identity.hear),
+            daemon=True,
         )
-        sender.start()
         log("agent_started", device=settings.device, ring=settings.ring)
+        manager.ready("started")
         try:
-            _run_forever(agent, settings.poll_s)
+            notices.start()
+            sender.start()
+            _run_forever(agent, manager, sender)
         finally:
+            manager.stopping()
             notices.stop()
             log("agent_ended", device=settings.device)
 
 
 def build_agent(settings: AgentSettings, identity: Identity, spool: Spool) -> Agent:
     """Put an agent together from its settings."""
-    web = Web()
+    web = Web(_credentials(settings, identity))
     with settings.root_file.open("rb") as file:
         root = file.read(ROOT_MAX_BYTES)
+    trust = Trust(settings.state_dir, settings.repository_url, root, web)
     tools = Tools(
         slots=open_slots(settings.state_dir),
         downloads=Downloads(
-            settings.state_dir / "downloads", settings.repository_url, web
+            settings.state_dir / "downloads",
+            settings.repository_url,
+            web,
+            Pace(settings.download_bytes_per_s),
         ),
+        archive=Archive(settings.state_dir / "archive", settings.archive_bytes),
         supervisor=Supervisor(settings.state_dir),
+        site=Site(settings.state_dir, settings.site, trust.clock),
+        shadow=settings.shadow,
     )
-    trust = Trust(settings.state_dir, settings.repository_url, root, web)
+    # An agent that was killed may have left some.
+    LiveRequests(tools.supervisor).clear()
     return Agent(settings, trust=trust, tools=tools, spool=spool, identity=identity)
 
 
-def backoff_s(failures: int) -> float:
-    """Return how long to wait after so many failures in a row, without jitter."""
-    return min(BACKOFF_MAX_S, BACKOFF_MIN_S * 2.0 ** min(failures, 16))
+def _credentials(settings: AgentSettings, identity: Identity) -> Credentials:
+    """Return what reads the bucket: a token, where the settings say who gives it."""
+    if not settings.token_url:
+        return NoCredentials()
+    desk = TokenDesk(identity, model=settings.model, url=settings.token_url, web=Web())
+    return DeviceCredentials(desk, settings.repository_url)
 
 
-def _run_forever(agent: Agent, poll_s: float) -> NoReturn:
+def _run_forever(
+    agent: Agent, manager: ServiceManager, sender: threading.Thread
+) -> NoReturn:
+    """Look and act, and say so, until this process is ended.
+
+    Raises:
+        AgentError: The thread that sends reports has ended.
+    """
+    agent.on_progress = manager.alive
+    schedule = agent.schedule
+    if agent.may_start_late():
+        schedule.spread_start()
     failures = 0
     while True:
-        is_done = _step(agent)
-        failures = 0 if is_done else failures + 1
-        wait_s = poll_s if is_done else min(poll_s, backoff_s(failures))
-        time.sleep(GAP_S)
-        agent.woken.wait(max(0.0, _spread(wait_s) - GAP_S))
+        is_done = _act(agent)
+        failures = 0 if is_done or agent.is_waiting else failures + 1
+        if failures:
+            schedule.retry_in(backoff_s(failures))
+        if not sender.is_alive():
+            raise AgentError("the thread that sends reports has ended")
+        manager.alive()
+        manager.say(agent.sentence())
+        # No longer than this: `carry_on` may go on, and systemd wants to hear of us.
+        schedule.sleep(WAKE_S)
 
 
-def _step(agent: Agent) -> bool:
+def _act(agent: Agent) -> bool:
+    """Look if that is due, else go on with what waits; say whether all is done."""
     try:
-        return agent.step()
+        if agent.schedule.is_due():
+            return agent.step()
+        return agent.carry_on() if agent.is_waiting else True
     except Exception as error:  # noqa: BLE001 - the agent's last handler
         log("step_failed", kind=type(error).__name__, reason=str(error))
         return False
-
-
-def _send_forever(
-    spool: Spool, settings: AgentSettings, reported: threading.Event
-) -> NoReturn:
-    """Send reports as they come; keep them while the cloud is away."""
-    web = Web()
-    failures = 0
-    while True:
-        reported.clear()
-        try:
-            sent = spool.send(web, settings.report_url)
-        except (UnavailableError, OSError) as error:
-            failures += 1
-            log("report_failed", reason=str(error), waiting=len(spool.waiting()))
-            time.sleep(_spread(min(settings.poll_s, backoff_s(failures))))
-            continue
-        failures = 0
-        if sent:
-            log("report_done", count=sent)
-        reported.wait(settings.poll_s)
-
-
-def _spread(wait_s: float) -> float:
-    """Return `wait_s` give or take the jitter."""
-    return wait_s * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - no secret
 
 
 @contextmanager

@@ -43,10 +43,14 @@ class Event(StrEnum):
     """It could not be finished for so long that somebody should know."""
     DAMAGED = "damaged"
     """What the stage stands on is gone."""
+    WAITING = "waiting"
+    """A rule of this site says "not now"; it goes on by itself."""
+    HELD = "held"
+    """A person has stopped everything new here."""
     SUPERSEDED = "superseded"
     """The truth asks for something else by now."""
     FELL_BACK = "fell_back"
-    """The supervisor went back to the former release by itself."""
+    """The release served, and the former one serves again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,23 +67,24 @@ class Step:
 
 
 _STARTS = {
-    (Stage.IDLE, Event.OFFERED): Step(Stage.PULL),
-    (Stage.IDLE, Event.AT_HAND): Step(Stage.TRY),
-    (Stage.IDLE, Event.PROVEN): Step(Stage.SWITCH),
+    (Stage.IDLE, Event.OFFERED): Step(Stage.PULL, DeviceState.OFFERED),
+    (Stage.IDLE, Event.AT_HAND): Step(Stage.TRY, DeviceState.OFFERED),
+    (Stage.IDLE, Event.PROVEN): Step(Stage.SWITCH, DeviceState.OFFERED),
     (Stage.IDLE, Event.FELL_BACK): Step(Stage.IDLE, DeviceState.ROLLED_BACK),
 }
 _SUCCESSES = {
     (Stage.PULL, Event.DONE): Step(Stage.VERIFY, DeviceState.DOWNLOADED),
-    (Stage.VERIFY, Event.DONE): Step(Stage.INSTALL),
+    (Stage.VERIFY, Event.DONE): Step(Stage.INSTALL, DeviceState.VERIFIED),
     (Stage.INSTALL, Event.DONE): Step(Stage.TRY, DeviceState.INSTALLED),
     (Stage.TRY, Event.DONE): Step(Stage.SWITCH, DeviceState.TRIED),
     (Stage.SWITCH, Event.DONE): Step(Stage.IDLE, DeviceState.SERVING),
+    (Stage.SWITCH, Event.FELL_BACK): Step(Stage.IDLE, DeviceState.ROLLED_BACK),
 }
 _RUNNING = tuple(stage for stage in Stage if stage is not Stage.IDLE)
 _ENDS = {
     Event.REFUSED: Step(Stage.IDLE, DeviceState.REFUSED),
-    Event.SUPERSEDED: Step(Stage.IDLE),
-    Event.DAMAGED: Step(Stage.PULL),
+    Event.SUPERSEDED: Step(Stage.IDLE, DeviceState.SUPERSEDED),
+    Event.DAMAGED: Step(Stage.PULL, DeviceState.DAMAGED),
 }
 
 TABLE: Mapping[tuple[Stage, Event], Step] = {
@@ -87,6 +92,8 @@ TABLE: Mapping[tuple[Stage, Event], Step] = {
     **_SUCCESSES,
     **{(stage, event): step for stage in _RUNNING for event, step in _ENDS.items()},
     **{(stage, Event.FAILED): Step(stage) for stage in _RUNNING},
+    **{(s, Event.WAITING): Step(s, DeviceState.WAITING) for s in _RUNNING},
+    **{(s, Event.HELD): Step(s, DeviceState.HELD) for s in _RUNNING},
     **{(s, Event.EXHAUSTED): Step(s, DeviceState.FAILED) for s in _RUNNING},
 }
 """Every pair of stage and event that can happen, and what follows."""

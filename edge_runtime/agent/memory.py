@@ -42,6 +42,9 @@ class Deployment:
         attempts: How often that stage failed in a row.
         valid_until: Until when the metadata that asked for it counts as fresh;
             without the cloud, nothing new is begun or finished after it.
+        wait: The rule of this site that it waited for last in this stage, so that
+            the cloud is told once; empty for none.
+        is_withdrawal: Whether what serves was withdrawn: then nothing waits.
     """
 
     release: Release
@@ -51,6 +54,8 @@ class Deployment:
     stage: Stage
     valid_until: datetime
     attempts: int = 0
+    wait: str = ""
+    is_withdrawal: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +76,7 @@ class Memory:
         serving: The release last known to serve, or None.
         serving_rollout_id: The rollout that brought it, empty for a stable one.
         complaint: The last distrust reported, so that it is reported once.
+        handover: Number of the supervisor's last handover that was heard of.
     """
 
     deployment: Deployment | None = None
@@ -79,6 +85,7 @@ class Memory:
     serving: Release | None = None
     serving_rollout_id: str = ""
     complaint: str = ""
+    handover: str = ""
 
     def refusal(self, release: Release, rollout_id: str) -> Refusal | None:
         """Return why `release` was refused in that rollout, or None."""
@@ -146,6 +153,7 @@ def encode_memory(memory: Memory) -> bytes:
             "serving": str(memory.serving) if memory.serving else None,
             "serving_rollout_id": memory.serving_rollout_id,
             "complaint": memory.complaint[:REASON_MAX],
+            "handover": memory.handover,
         }
     )
 
@@ -168,6 +176,7 @@ def decode_memory(body: bytes) -> Memory:
         serving=None if serving is None else parse_release(str(serving)),
         serving_rollout_id=fields.text("serving_rollout_id"),
         complaint=fields.text("complaint"),
+        handover=str(fields.optional("handover") or ""),
     )
     fields.done()
     return memory
@@ -184,6 +193,8 @@ def _encode_deployment(deployment: Deployment | None) -> Mapping[str, object] | 
         "stage": deployment.stage.value,
         "valid_until": deployment.valid_until.timestamp(),
         "attempts": deployment.attempts,
+        "wait": deployment.wait,
+        "is_withdrawal": deployment.is_withdrawal,
     }
 
 
@@ -197,6 +208,9 @@ def _decode_deployment(value: object) -> Deployment:
         stage=Stage(fields.text("stage")),
         valid_until=datetime.fromtimestamp(fields.number("valid_until"), UTC),
         attempts=fields.integer("attempts"),
+        # A memory of the version before has neither.
+        wait=str(fields.optional("wait") or ""),
+        is_withdrawal=fields.optional("is_withdrawal") is True,
     )
     fields.done()
     return deployment

@@ -1,12 +1,18 @@
 """Be woken when something waits. A notice is a hint, never an instruction.
 
-Whatever a message says, it makes the agent look at the signed metadata once;
-a broker that is missing, dead or hostile costs at most that. Polling finds
-everything without it.
+Whatever a message says, it makes the agent look at the signed metadata once, and
+`schedule.py` bounds how often; a broker that is missing, dead or hostile costs at
+most that. Messages are read at a bounded rate, so that a flood waits at the broker,
+and none is read that is longer than a notice ever is. Polling finds everything
+without any of them.
+
+Source: docs/protocol.md, 8 "Notices"
 """
 
+import random
 import ssl
-from collections.abc import Callable
+import time
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from paho.mqtt.client import Client, MQTTMessage
@@ -17,11 +23,22 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from edge_runtime.agent_settings import AgentSettings, MqttSettings
 
-RECONNECT_MIN_S = 1
-RECONNECT_MAX_S = 120
+RECONNECT_MIN_S = (1, 5)
+RECONNECT_MAX_S = (90, 150)
+"""Each gateway draws its own: a broker that comes back is not met by all at once."""
+
 KEEPALIVE_S = 60
 SESSION_S = 86_400
 """How long the broker keeps what came while the gateway was away (MQTT 5)."""
+
+PACKET_MAX_BYTES = 16_384
+"""A notice has about 100 bytes; a packet's length is checked before it is read."""
+
+RECEIVE_MAX = 10
+"""Messages that the broker may send ahead of our word that we took one (MQTT 5)."""
+
+NOTICE_GAP_S = 0.1
+"""After each message. Ten a second cost no processor to speak of."""
 
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
 
@@ -31,13 +48,20 @@ def notice_topic(ring: int, model: str) -> str:
     return f"packhorse/rings/{ring}/{model}"
 
 
+class Bell(Protocol):
+    """Takes a notice; the broker kept one that `is_old` until we came."""
+
+    def __call__(self, *, is_old: bool) -> None:
+        """Ring."""
+
+
 class Notices:
     """A subscription in a thread of its own, which reconnects by itself."""
 
-    def __init__(self, settings: AgentSettings, wake: Callable[[], None]) -> None:
-        """Prepare; `wake` is called, from that thread, for every message."""
+    def __init__(self, settings: AgentSettings, bell: Bell) -> None:
+        """Prepare; `bell` is rung, from that thread, for every message."""
         self._topic = notice_topic(settings.ring, settings.model)
-        self._wake = wake
+        self._bell = bell
         self._settings = settings.mqtt
         self._client = (
             _client(settings.device, settings.mqtt) if settings.mqtt else None
@@ -74,20 +98,40 @@ class Notices:
     ) -> None:
         client.subscribe(self._topic, qos=1)
 
-    def _take(self, _client: Client, _userdata: object, _message: MQTTMessage) -> None:
-        self._wake()
+    def _take(self, _client: Client, _userdata: object, message: MQTTMessage) -> None:
+        self._bell(is_old=message.retain)
+        time.sleep(NOTICE_GAP_S)
+
+
+class _CappedClient(Client):
+    """paho's client, which would read a packet of 256 MiB into memory.
+
+    Inherited from, for want of a setting: paho asks the socket for as many bytes as
+    a packet still has, and this is where it asks.
+    """
+
+    def _sock_recv(self, bufsize: int) -> bytes:
+        if bufsize > PACKET_MAX_BYTES:
+            # What paho takes for a connection that is lost: it reconnects, later.
+            raise ConnectionError(
+                f"a packet may have {PACKET_MAX_BYTES} bytes, this one has {bufsize}"
+            )
+        return super()._sock_recv(bufsize)
 
 
 def _client(device: str, settings: MqttSettings) -> Client:
     is_5 = settings.protocol == "5"
-    client = Client(
+    client = _CappedClient(
         CallbackAPIVersion.VERSION2,
         client_id=f"packhorse-{device}",
         # MQTT 5 says at each connection how long its session lasts instead.
         clean_session=None if is_5 else False,
         protocol=MQTTProtocolVersion.MQTTv5 if is_5 else MQTTProtocolVersion.MQTTv311,
     )
-    client.reconnect_delay_set(RECONNECT_MIN_S, RECONNECT_MAX_S)
+    client.reconnect_delay_set(
+        random.randint(*RECONNECT_MIN_S),  # noqa: S311 - no secret
+        random.randint(*RECONNECT_MAX_S),  # noqa: S311 - as above
+    )
     if settings.url.startswith("mqtts:"):
         client.tls_set_context(_tls(settings))
     return client
@@ -97,6 +141,8 @@ def _connect(client: Client, host: str, port: int) -> None:
     if client.protocol == MQTTProtocolVersion.MQTTv5:
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call] # paho's
         properties.SessionExpiryInterval = SESSION_S
+        properties.MaximumPacketSize = PACKET_MAX_BYTES
+        properties.ReceiveMaximum = RECEIVE_MAX
         client.connect_async(
             host, port, KEEPALIVE_S, clean_start=False, properties=properties
         )

@@ -5,20 +5,23 @@
     <state>/downloads/<sha256>.bundle   whole, and what the release role vouches for
 
 The space is reserved before the first byte, so a disk that is too small says so
-at once and leaves the slots alone. Nothing here lies in TUF's folders.
+at once and leaves the slots alone; what was reserved is given back, so that there
+is room to tell. Nothing here lies in TUF's folders.
 """
 
+import errno
 import hashlib
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
 
 from edge_runtime import durable
 from edge_runtime.agent.errors import UnavailableError
+from edge_runtime.agent.pace import Pace
 from edge_runtime.agent.trust import bundle_url
 from edge_runtime.agent.web import CHUNK_BYTES, Answer, Web
+from edge_runtime.durable import ReservedFile
 from packhorse.assignment import BundleRef
 from packhorse.bundle import BUNDLE_MAX_BYTES
 from packhorse.errors import UntrustedError
@@ -26,8 +29,12 @@ from packhorse.errors import UntrustedError
 CHECKPOINT_BYTES = 4 * 1024 * 1024
 """At most so much is fetched again after a power cut."""
 
-PULL_S = 3600.0
-"""Longest time of one attempt; the next goes on where it ended."""
+PULL_S = 900.0
+"""Longest time of one attempt; the next goes on where it ended. Between two the
+agent looks at the truth, so a withdrawal is heard of on the slowest line."""
+
+FREE_MIN_BYTES = 8 * 1024 * 1024
+"""Disk that a download leaves to others: reports, trust and memory need it."""
 
 _OK = 200
 _PARTIAL = 206
@@ -35,11 +42,21 @@ _PARTIAL = 206
 
 @dataclass(frozen=True, slots=True)
 class Downloads:
-    """The folder that bundles are fetched into."""
+    """The folder that bundles are fetched into.
+
+    Attributes:
+        pace: How fast; as fast as they come where nobody says.
+        checkpoint: Called for each piece that comes; it may stop the download, and
+            what came is kept.
+        locate: Returns the URL of a bundle.
+    """
 
     folder: Path
     repository_url: str
     web: Web
+    pace: Pace = field(default_factory=Pace)
+    checkpoint: Callable[[], None] = lambda: None
+    locate: Callable[[str, BundleRef], str] = bundle_url
 
     def path(self, bundle: BundleRef) -> Path:
         """Return where the whole bundle lies once it was pulled."""
@@ -64,8 +81,11 @@ class Downloads:
         durable.make_dir(self.folder)
         self.remove_all_but(bundle)
         part = _Part(self.folder / f"{bundle.sha256}.part", bundle)
-        part.reserve()
-        self._fetch(part)
+        file = part.reserve()
+        try:
+            self._fetch(part, file)
+        finally:
+            file.close()
         part.finish(self.path(bundle))
         return self.path(bundle)
 
@@ -83,16 +103,22 @@ class Downloads:
                 if kept is None or not path.name.startswith(f"{kept.sha256}."):
                     durable.unlink(path)
 
-    def _fetch(self, part: "_Part") -> None:
+    def _fetch(self, part: "_Part", file: ReservedFile) -> None:
         """Ask for the bytes that are missing and keep them as they come."""
         if not part.missing:
-            part.keep(iter(()))
+            part.keep(file, iter(()))
             return
         headers = {"Range": f"bytes={part.filled}-"} if part.filled else {}
-        url = bundle_url(self.repository_url, part.bundle)
+        url = self.locate(self.repository_url, part.bundle)
         with self.web.get(url, headers) as answer:
             part.filled = _offset(answer, part)
-            part.keep(answer.chunks(part.missing + 1, PULL_S))
+            chunks = answer.chunks(part.missing + 1, PULL_S)
+            part.keep(file, self._watch(self.pace.hold_back(chunks)))
+
+    def _watch(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        for chunk in chunks:
+            yield chunk
+            self.checkpoint()
 
 
 class _Part:
@@ -110,32 +136,33 @@ class _Part:
         """Return how many bytes are still to come."""
         return self.bundle.length_bytes - self.filled
 
-    def reserve(self) -> None:
-        """Take the whole space now.
+    def reserve(self) -> ReservedFile:
+        """Take the whole space now, or none of it.
 
         Raises:
             OSError: There is not enough.
         """
-        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(self._path, flags, 0o644)
+        self._check_room()
         try:
-            os.posix_fallocate(descriptor, 0, self.bundle.length_bytes)
-        finally:
-            os.close(descriptor)
+            return ReservedFile(self._path, self.bundle.length_bytes)
+        except OSError:
+            # What it got would be missing where the failure is to be reported.
+            durable.unlink(self._note)
+            durable.unlink(self._path)
+            raise
 
-    def keep(self, chunks: Iterator[bytes]) -> None:
+    def keep(self, file: ReservedFile, chunks: Iterator[bytes]) -> None:
         """Write `chunks` behind what is there, and check the whole.
 
         Raises:
             UntrustedError: The bytes, or their number, are not those vouched for.
             UnavailableError: They end too soon; they are kept.
         """
-        with self._path.open("r+b") as file:
-            digest = _hash_front(file, self.filled)
-            try:
-                self._append(file, chunks, digest)
-            finally:
-                self._note_filled(file)
+        digest = self._hash_front()
+        try:
+            self._append(file, chunks, digest)
+        finally:
+            self._note_filled(file)
         if self.missing:
             raise UnavailableError(
                 f"{self.bundle.target} broke off with {self.missing} bytes to come"
@@ -148,14 +175,24 @@ class _Part:
         durable.rename(self._path, path)
         durable.unlink(self._note)
 
+    def _hash_front(self) -> "hashlib._Hash":
+        """Hash what is there already."""
+        digest = hashlib.sha256()
+        left = self.filled
+        with self._path.open("rb") as file:
+            while left and (chunk := file.read(min(left, CHUNK_BYTES))):
+                digest.update(chunk)
+                left -= len(chunk)
+        return digest
+
     def _append(
-        self, file: BinaryIO, chunks: Iterator[bytes], digest: "hashlib._Hash"
+        self, file: ReservedFile, chunks: Iterator[bytes], digest: "hashlib._Hash"
     ) -> None:
         noted = self.filled
         for chunk in chunks:
             if len(chunk) > self.missing:
                 raise self._foreign("more bytes")
-            file.write(chunk)
+            file.write(self.filled, chunk)
             digest.update(chunk)
             self.filled += len(chunk)
             if self.filled - noted >= CHECKPOINT_BYTES:
@@ -171,10 +208,26 @@ class _Part:
             f" SHA-256 {self.bundle.sha256}, the repository sent {came}"
         )
 
-    def _note_filled(self, file: BinaryIO) -> None:
+    def _check_room(self) -> None:
+        """Refuse to fill the disk up to its last byte.
+
+        Raises:
+            OSError: It has less room than the bundle and all else need.
+        """
+        disk = os.statvfs(self._path.parent)
+        free_bytes = disk.f_bavail * disk.f_frsize
+        needed_bytes = self.bundle.length_bytes + FREE_MIN_BYTES
+        taken_bytes = _taken_bytes(self._path)
+        if free_bytes + taken_bytes < needed_bytes:
+            raise OSError(
+                errno.ENOSPC,
+                f"the disk has {free_bytes + taken_bytes} bytes for a bundle of"
+                f" {self.bundle.length_bytes}; {FREE_MIN_BYTES} are kept for the rest",
+            )
+
+    def _note_filled(self, file: ReservedFile) -> None:
         """Write down how far the bytes have come, once they are on the disk."""
         file.flush()
-        os.fsync(file.fileno())
         durable.write_file(self._note, str(self.filled).encode())
 
     def _read_filled(self) -> int:
@@ -206,12 +259,9 @@ def _offset(answer: Answer, part: _Part) -> int:
     )
 
 
-def _hash_front(file: BinaryIO, length_bytes: int) -> "hashlib._Hash":
-    """Hash what is there already; `file` stands behind it afterwards."""
-    digest = hashlib.sha256()
-    file.seek(0)
-    left = length_bytes
-    while left and (chunk := file.read(min(left, CHUNK_BYTES))):
-        digest.update(chunk)
-        left -= len(chunk)
-    return digest
+def _taken_bytes(path: Path) -> int:
+    """Return the space that the file at `path` has already; 0 where there is none."""
+    try:
+        return path.stat().st_blocks * 512
+    except FileNotFoundError:
+        return 0

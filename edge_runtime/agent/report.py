@@ -17,11 +17,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from edge_runtime import durable
-from edge_runtime.agent.errors import UnavailableError
+from edge_runtime.agent.errors import RefusedError, UnavailableError
 from edge_runtime.agent.web import Web
 from packhorse.errors import MalformedError
 from packhorse.names import Release
-from packhorse.report import REASON_MAX, DeviceState, Report, encode_report, seal
+from packhorse.report import (
+    REASON_MAX,
+    DeviceState,
+    Report,
+    encode_report,
+    open_envelope,
+    seal,
+)
 from packhorse.strict_json import Fields, decode_json, encode_json
 
 SPOOLED_MAX = 1000
@@ -41,6 +48,7 @@ _FINAL = frozenset(
 _UNWANTED = frozenset({400, 409, 413, 422})
 """Answers that sending the same report again cannot change."""
 _ACCEPTED = range(200, 300)
+_FORBIDDEN = 403
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +90,9 @@ class Spool:
             dropped += self._make_room()
             self._write_next(sequence + 1, dropped)
             envelope = self._seal(news, sequence, dropped)
-            durable.write_file(self._path(sequence, news.state), envelope)
+            # A complaint about the repository is no word on any release.
+            is_final = news.state in _FINAL and news.release is not None
+            durable.write_file(self._path(sequence, is_final=is_final), envelope)
             if dropped:
                 self._write_next(sequence + 1, 0)
             return sequence
@@ -91,24 +101,44 @@ class Spool:
         """Return the files that wait, the oldest first."""
         return sorted(self._folder.glob("[0-9]*.json"))
 
-    def send(self, web: Web, url: str) -> int:
+    def send(
+        self, web: Web, url: str, *, hear: Callable[[bytes], None] = lambda _: None
+    ) -> int:
         """Send what waits, in order; return how many the cloud has now.
 
+        Args:
+            web: The way there.
+            url: The function receive_report.
+            hear: Called with the answer to each report that the cloud took.
+
         Raises:
+            RefusedError: It takes none of this device; all are kept.
             UnavailableError: It did not take one; that one and the rest are kept.
         """
         sent = 0
         for path in self.waiting():
             try:
-                body = path.read_bytes()
+                body = self._signed_anew(path.read_bytes())
             except FileNotFoundError:
                 continue  # dropped to make room since it was listed
-            status, _ = web.post(url, body)
+            status, reply = web.post(url, body)
+            if status == _FORBIDDEN:
+                raise RefusedError.told_by(reply, "a report")
+            if status in _ACCEPTED:
+                hear(reply)
             if status not in _ACCEPTED and status not in _UNWANTED:
                 raise UnavailableError(f"the cloud answered a report with {status}")
             durable.unlink(path)
             sent += status in _ACCEPTED
         return sent
+
+    def _signed_anew(self, body: bytes) -> bytes:
+        """Sign a report with the key of now, which may not be the one of then."""
+        try:
+            payload = open_envelope(body).payload
+        except MalformedError:
+            return body  # the cloud will not want it, and it goes
+        return seal(payload, device=self._device, sign=self._sign)
 
     def _seal(self, news: News, sequence: int, dropped: int) -> bytes:
         measures = dict(news.measures)
@@ -138,8 +168,8 @@ class Spool:
             durable.unlink(path)
         return excess
 
-    def _path(self, sequence: int, state: DeviceState) -> Path:
-        kind = "final" if state in _FINAL else "step"
+    def _path(self, sequence: int, *, is_final: bool) -> Path:
+        kind = "final" if is_final else "step"
         return self._folder / f"{sequence:020d}.{kind}.json"
 
     def _read_next(self) -> tuple[int, int]:

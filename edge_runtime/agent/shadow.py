@@ -1,42 +1,24 @@
 """Compare a candidate with the active release on requests that really came.
 
-The worker that serves has kept the last few requests with its answers. The
-candidate answers them again, where nobody sees it. What it must not do is fail,
-or answer NaN or infinity, where the active release answered with numbers; how
-often both agree is measured and told, not judged.
+The candidate answers them again, where nobody sees it. Whatever its owner says, it
+must not fail, take for ever, or answer NaN or infinity where the active release
+answered with numbers. How often both agree, and how much longer it takes, is
+measured and told; it refuses the release where a limit says so.
 """
 
-import io
-import re
-import zipfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
-from edge_runtime.errors import ModelError
-from packhorse.golden import compare_outputs
+from edge_runtime.agent.race import Race, Run
+from edge_runtime.errors import ModelError, OverrunError
+from edge_runtime.live_requests import LiveRequest
+from packhorse.comparison import compare_outputs, count_flips, is_finite, is_float
 from packhorse.inference.signature import Arrays
-from packhorse.manifest import Tolerance
-
-Run = Callable[[Arrays, Sequence[str]], Arrays]
-"""Runs the candidate: inputs, names of the outputs to compute."""
-
-RECENT_MAX_BYTES = 256 * 1024**2
-"""Thirty-two requests; the child that reads them has a memory limit besides."""
-
-RECENT_MAX = 32
-
-_NAME = re.compile(r"i\.([0-9]{1,4})\.(input|output)\.(.+)", re.DOTALL)
-
-
-@dataclass(frozen=True, slots=True)
-class LiveRequest:
-    """One request that the active release has answered."""
-
-    inputs: dict[str, np.ndarray] = field(default_factory=dict)
-    outputs: dict[str, np.ndarray] = field(default_factory=dict)
+from packhorse.shadow_limits import ShadowLimits
+from packhorse.tolerance import DEFAULT_TOLERANCE, Tolerance
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,101 +34,117 @@ class Shadow:
     measures: Mapping[str, float]
 
 
-def read_recent(path: Path) -> list[LiveRequest]:
-    """Read live requests, the oldest first; none where they cannot be read.
+class ShadowRun:
+    """Counts what a candidate makes of live requests.
 
-    Our own worker wrote them, so what is wrong with them is not the candidate's
-    fault and must not refuse it.
-
-    Source: edge_runtime/recent.py, `RecentExchanges.save`
+    Attributes:
+        count: Requests that it was given.
     """
-    try:
-        with path.open("rb") as file:
-            body = file.read(RECENT_MAX_BYTES + 1)
-        if len(body) <= RECENT_MAX_BYTES:
-            return _read_archive(body)
-    except (OSError, ValueError, zipfile.BadZipFile):
-        pass
-    return []
 
+    def __init__(
+        self, run: Run, tolerances: Mapping[str, Tolerance], race: Race | None = None
+    ) -> None:
+        """Ask `run`, and time it in `race` against the active release."""
+        self.count = 0
+        self._run = run
+        self._tolerances = tolerances
+        self._race = race
+        self._failed = self._late = self._agreeing = 0
+        self._broken: Counter[str] = Counter()
+        self._differing: Counter[str] = Counter()
 
-def _read_archive(body: bytes) -> list[LiveRequest]:
-    found: dict[int, LiveRequest] = {}
-    with np.load(io.BytesIO(body), allow_pickle=False) as archive:
-        for match in filter(None, map(_NAME.fullmatch, archive.files)):
-            request = found.setdefault(int(match[1]), LiveRequest())
-            side = request.inputs if match[2] == "input" else request.outputs
-            side[match[3]] = archive[match[0]]
-    return [found[index] for index in sorted(found)][-RECENT_MAX:]
+    @property
+    def is_over(self) -> bool:
+        """Whether the candidate must be refused, whatever comes."""
+        return bool(self._failed or self._late or self._broken)
 
-
-def run_shadow(
-    requests: Sequence[LiveRequest], run: Run, tolerances: Mapping[str, Tolerance]
-) -> Shadow:
-    """Answer `requests` with the candidate and compare."""
-    failed = agreeing = 0
-    broken: dict[str, int] = {}
-    for request in requests:
+    def answer(self, request: LiveRequest) -> None:
+        """Answer one request with the candidate and compare."""
+        self.count += 1
+        names = list(request.outputs)
         try:
-            got = run(request.inputs, list(request.outputs))
+            got = self._run(request.inputs, names)
+        except OverrunError:
+            self._late += 1
+            return
         except ModelError:
-            failed += 1
-            continue
-        names = _not_finite(request.outputs, got)
-        for name in names:
-            broken[name] = broken.get(name, 0) + 1
-        agreeing += not names and _agrees(request.outputs, got, tolerances)
-    measures = {"shadow_requests": float(len(requests))}
-    if requests:
-        measures["shadow_agreement"] = agreeing / len(requests)
-    return Shadow(_reason(failed, broken, len(requests)), measures)
+            self._failed += 1
+            return
+        if self._race is not None:
+            self._race.enter(request.inputs, names)
+        broken = [n for n, a in request.outputs.items() if _breaks(a, got.get(n))]
+        differing = [n for n, a in request.outputs.items() if self._differs(n, a, got)]
+        self._broken.update(broken)
+        self._differing.update(differing)
+        self._agreeing += not broken and not differing
+
+    def result(self, limits: ShadowLimits) -> Shadow:
+        """Judge what was seen."""
+        measures: dict[str, float] = {"shadow_requests": float(self.count)}
+        if self.count:
+            measures["shadow_agreement"] = self._agreeing / self.count
+        if self._race is not None:
+            measures |= self._race.measures()
+        reasons = [*self._faults(), *self._judge(limits, measures)]
+        return Shadow("; ".join(reasons), measures)
+
+    def _faults(self) -> list[str]:
+        """Say what no release may do."""
+        count = self.count
+        reasons = [
+            f"output {name!r} was not finite (NaN or infinity) on {times} of {count}"
+            " live requests that the active release answered with finite numbers"
+            for name, times in sorted(self._broken.items())
+        ]
+        if self._failed:
+            reasons.append(f"{self._failed} of {count} live requests could not be run")
+        if self._late:
+            reasons.append(f"{self._late} of {count} live requests took too long")
+        return reasons
+
+    def _judge(self, limits: ShadowLimits, measures: Mapping[str, float]) -> list[str]:
+        """Hold the measures to the limits, where enough was seen."""
+        if self.count < limits.min_requests:
+            return []
+        reasons = []
+        least, share = limits.min_agreement, measures["shadow_agreement"]
+        if least is not None and share < least:
+            reasons.append(
+                f"of {self.count} live requests {share:.1%} were answered as the active"
+                f" release did, expected at least {least:.1%}{self._worst()}"
+            )
+        most, ratio = limits.max_latency_ratio, measures.get("latency_ratio", 0.0)
+        if most is not None and ratio > most:
+            reasons.append(
+                f"it took {ratio:.3g} times as long as the active release on live"
+                f" requests, expected at most {most:g} times"
+            )
+        return reasons
+
+    def _worst(self) -> str:
+        if not self._differing:
+            return ""
+        name, times = self._differing.most_common(1)[0]
+        return f" (output {name!r} differed on {times})"
+
+    def _differs(self, name: str, expected: np.ndarray, got: Arrays) -> bool:
+        """Compare scores by who wins on the last axis, all else by its values."""
+        array = got.get(name)
+        if array is None or array.shape != expected.shape:
+            return True
+        tolerance = self._tolerances.get(name, DEFAULT_TOLERANCE)
+        if is_float(expected) and expected.ndim > 1 and expected.shape[-1] > 1:
+            return count_flips(expected, array, tolerance.argmax_margin or 0.0) > 0
+        comparison = compare_outputs({name: expected}, {name: array}, self._tolerances)
+        return not comparison.agrees
 
 
-def _not_finite(expected: Arrays, got: Arrays) -> list[str]:
-    """Name the outputs that were finite and are not any more."""
-    return [
-        name
-        for name, array in expected.items()
-        if name in got and _is_finite(array) and not _is_finite(got[name])
-    ]
-
-
-def _agrees(expected: Arrays, got: Arrays, tolerances: Mapping[str, Tolerance]) -> bool:
-    """Say whether the candidate answers what the active release answered."""
-    return all(
-        name in got and _is_same(name, array, got[name], tolerances)
-        for name, array in expected.items()
-    )
-
-
-def _is_same(
-    name: str,
-    expected: np.ndarray,
-    got: np.ndarray,
-    tolerances: Mapping[str, Tolerance],
-) -> bool:
-    """Compare scores by who wins on the last axis, all else by its values."""
-    if expected.shape != got.shape:
+def _breaks(expected: np.ndarray, got: np.ndarray | None) -> bool:
+    """Say whether a number that was finite is not any more."""
+    if got is None or is_finite(got):
         return False
-    if _is_score(expected):
-        return bool((expected.argmax(axis=-1) == got.argmax(axis=-1)).all())
-    return compare_outputs({name: expected}, {name: got}, tolerances).agrees
-
-
-def _is_score(array: np.ndarray) -> bool:
-    return array.dtype.kind == "f" and array.ndim > 1 and array.shape[-1] > 1
-
-
-def _is_finite(array: np.ndarray) -> bool:
-    return array.dtype.kind != "f" or bool(np.isfinite(array).all())
-
-
-def _reason(failed: int, broken: Mapping[str, int], count: int) -> str:
-    parts = [
-        f"output {name!r} was not finite (NaN or infinity) on {times} of {count}"
-        " live requests that the active release answered with finite numbers"
-        for name, times in sorted(broken.items())
-    ]
-    if failed:
-        parts.append(f"{failed} of {count} live requests could not be run")
-    return "; ".join(parts)
+    if not is_float(expected):
+        return True
+    if got.shape != expected.shape:
+        return is_finite(expected)
+    return bool((np.isfinite(expected) & ~np.isfinite(got)).any())

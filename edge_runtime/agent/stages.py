@@ -4,40 +4,65 @@ Each stage is a module of its own; this one only leads the deployment to it and
 turns its errors into events of the state table. Nothing here is remembered.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+import errno
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
+from edge_runtime.agent.archive import Archive
 from edge_runtime.agent.errors import (
     DamagedError,
+    FellBackError,
     ReleaseRefusedError,
+    SupersededError,
     TryError,
     UnavailableError,
+    WaitError,
 )
 from edge_runtime.agent.install import install_bundle
 from edge_runtime.agent.machine import Event, Stage
 from edge_runtime.agent.memory import Deployment
 from edge_runtime.agent.pull import Downloads
+from edge_runtime.agent.site import Site
 from edge_runtime.agent.switch import Supervisor, serve_slot
 from edge_runtime.agent.try_out import check_runtime_takes, try_release
 from edge_runtime.agent.verify import verify_bundle
+from edge_runtime.agent_settings import ShadowSettings
 from edge_runtime.errors import ControlError, SlotError
-from edge_runtime.slots import Slot, Slots
+from edge_runtime.slots import NAMES, Slot, Slots
 from packhorse.errors import UntrustedError
+from packhorse.names import Release
 
 EXHAUSTED_AFTER = 5
 """Failures of this gateway's own, not of the network, before the cloud hears."""
+
+CHECK_SITE_S = 60.0
+"""Between two questions to the site while a bundle comes: may it go on?"""
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 Measures = Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What the stages work with."""
+    """What the stages work with.
+
+    Attributes:
+        checkpoint: Called by whatever takes long, again and again, at least every
+            few seconds: it says that there is progress, and looks at the truth when
+            that is due. It raises `SupersededError` when the stage is not wanted
+            any more.
+    """
 
     slots: Slots
     downloads: Downloads
     supervisor: Supervisor
+    archive: Archive
+    site: Site
+    checkpoint: Callable[[], None] = lambda: None
+    shadow: ShadowSettings = field(default_factory=ShadowSettings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,34 +72,91 @@ class Outcome:
     Attributes:
         is_counted: Whether a failure is this gateway's own; a network that is
             away is nothing that the release or the gateway did wrong.
+        wait: Which rule of the site says "not now".
     """
 
     event: Event
     reason: str = ""
     measures: Measures = field(default_factory=lambda: MappingProxyType({}))
     is_counted: bool = False
+    wait: str = ""
+
+
+_TROUBLES = (
+    DamagedError,
+    ReleaseRefusedError,
+    SupersededError,
+    TryError,
+    UnavailableError,
+    WaitError,
+    UntrustedError,
+    ControlError,
+    SlotError,
+    OSError,
+)
+_EVENTS = (
+    (WaitError, Event.WAITING),
+    (SupersededError, Event.SUPERSEDED),
+    (FellBackError, Event.FELL_BACK),
+    (ReleaseRefusedError, Event.REFUSED),
+    (DamagedError, Event.DAMAGED),
+)
+_NOT_COUNTED = (WaitError, SupersededError, ReleaseRefusedError, UnavailableError)
 
 
 def run_stage(deployment: Deployment, tools: Tools) -> Outcome:
     """Do what `deployment.stage` says, once."""
     try:
+        if not _serves(deployment, tools):
+            tools.site.check(deployment)
         measures = _STAGES[deployment.stage](deployment, tools)
-    except ReleaseRefusedError as error:
-        return Outcome(Event.REFUSED, str(error))
-    except DamagedError as error:
-        return Outcome(Event.DAMAGED, str(error), is_counted=True)
-    except UnavailableError as error:
-        return Outcome(Event.FAILED, str(error))
-    except (UntrustedError, ControlError, SlotError, TryError, OSError) as error:
-        is_last = deployment.attempts + 1 == EXHAUSTED_AFTER
-        event = Event.EXHAUSTED if is_last else Event.FAILED
-        return Outcome(event, str(error), is_counted=True)
+    except _TROUBLES as error:
+        return _outcome_of(error, deployment)
     return Outcome(Event.DONE, measures=measures)
 
 
+def _outcome_of(error: Exception, deployment: Deployment) -> Outcome:
+    """Turn a stage's error into an event of the state table."""
+    event = next((e for kind, e in _EVENTS if isinstance(error, kind)), Event.FAILED)
+    is_counted = not isinstance(error, _NOT_COUNTED)
+    is_last = deployment.attempts + 1 == EXHAUSTED_AFTER
+    wait = ""
+    if isinstance(error, WaitError):
+        event, wait = Event.HELD if error.is_hold else event, error.kind
+    if event is Event.FAILED and is_counted and is_last:
+        event = Event.EXHAUSTED
+    measures = error.measures if isinstance(error, ReleaseRefusedError) else {}
+    return Outcome(event, str(error), measures, is_counted=is_counted, wait=wait)
+
+
 def _pull(deployment: Deployment, tools: Tools) -> Measures:
-    tools.downloads.pull(deployment.bundle)
-    return {"bundle_bytes": float(deployment.bundle.length_bytes)}
+    bundle, path = deployment.bundle, tools.downloads.path(deployment.bundle)
+    if not path.is_file():
+        tools.archive.give_back(bundle.sha256, path)
+    downloads = replace(tools.downloads, checkpoint=_watched(deployment, tools))
+    while True:
+        try:
+            downloads.pull(bundle)
+        except OSError as error:
+            is_full = error.errno in _FULL
+            if not is_full or not tools.archive.make_room(_needed(tools.slots)):
+                raise
+        else:
+            return {"bundle_bytes": float(bundle.length_bytes)}
+
+
+def _watched(deployment: Deployment, tools: Tools) -> Callable[[], None]:
+    """Return the checkpoint of a download: the site may want it stopped."""
+    checked_s = time.monotonic()
+
+    def checkpoint() -> None:
+        nonlocal checked_s
+        tools.checkpoint()
+        if time.monotonic() - checked_s > CHECK_SITE_S:
+            tools.site.check(deployment)
+            checked_s = time.monotonic()
+
+    return checkpoint
 
 
 def _verify(deployment: Deployment, tools: Tools) -> Measures:
@@ -97,19 +179,61 @@ def _install(deployment: Deployment, tools: Tools) -> Measures:
 
 def _try(deployment: Deployment, tools: Tools) -> Measures:
     slot = _candidate(deployment, tools)
-    # It is installed, so its archive is not needed again.
+    # It is installed, so its archive is not needed again soon.
+    path = tools.downloads.path(deployment.bundle)
+    tools.archive.take_in(path, deployment.release, deployment.variant)
+    tools.archive.collect(_needed(tools.slots))
     tools.downloads.remove_all_but(None)
-    return try_release(slot, tools.slots.active(), tools.supervisor)
+    active = tools.slots.active()
+    return try_release(slot, active, tools.supervisor, tools.shadow, tools.checkpoint)
 
 
 def _switch(deployment: Deployment, tools: Tools) -> Measures:
-    active = tools.slots.active()
-    if active is not None and active.release == deployment.release:
+    if _serves(deployment, tools):
         # The supervisor finished what an earlier run of this stage asked for.
+        _finish_switch(deployment, tools)
         return {}
-    slot = _candidate(deployment, tools)
-    took_s = serve_slot(tools.supervisor, slot, deployment.release)
+    slot, active = _candidate(deployment, tools), tools.slots.active()
+    former = active.release if active else None
+    tools.site.before_switch(deployment, former)
+    try:
+        took_s = serve_slot(tools.supervisor, slot, deployment.release)
+    except ReleaseRefusedError:
+        # What the script before stopped may go on, with what serves as before.
+        tools.site.after_switch(deployment, former, former)
+        raise
+    _finish_switch(deployment, tools)
     return {"switch_s": took_s}
+
+
+def _serves(deployment: Deployment, tools: Tools) -> bool:
+    """Say whether the release that is to be switched to serves already."""
+    active = tools.slots.active()
+    is_last = deployment.stage is Stage.SWITCH
+    return is_last and active is not None and active.release == deployment.release
+
+
+def _finish_switch(deployment: Deployment, tools: Tools) -> None:
+    """Run the site's script after a switch, and go back if it fails.
+
+    Raises:
+        FellBackError: It failed, and the former release serves again.
+        ReleaseRefusedError: It failed, and there is nothing to go back to.
+        ControlError: It failed, and the supervisor is not there.
+    """
+    former, release = tools.slots.inactive().release, deployment.release
+    failure = tools.site.after_switch(deployment, release, former)
+    if not failure:
+        return
+    if former is None or not tools.supervisor.roll_back():
+        raise ReleaseRefusedError(f"{failure}; it serves on, for want of another")
+    tools.site.after_switch(deployment, former, release)
+    raise FellBackError(f"{failure}; {former} serves again")
+
+
+def _needed(slots: Slots) -> Collection[Release | None]:
+    """Return what lies in the slots: the active release, and the other one."""
+    return {slots.slot(name).release for name in NAMES}
 
 
 def _candidate(deployment: Deployment, tools: Tools) -> Slot:

@@ -7,7 +7,6 @@ or goes back by itself, and the next agent finds out which.
 Source: docs/protocol.md, 11 "The supervisor's control socket"
 """
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 from edge_runtime.agent.errors import ReleaseRefusedError
 from edge_runtime.control import Document, ask
 from edge_runtime.errors import ControlError
+from edge_runtime.handover import REASON_MAX
 from edge_runtime.slots import Slot
 from packhorse.names import Release
 
@@ -62,21 +62,26 @@ class Supervisor:
             reason=_text(answer, "reason"),
         )
 
-    def write_recent(self, path: Path) -> bool:
-        """Have the last live requests written to `path`; say whether it was done.
+    def write_recent(self, path: Path, after_us: int) -> int | None:
+        """Have the live requests that came after `after_us` written to `path`.
 
         A gateway on which no release is ready has none.
+
+        Returns:
+            When the newest of them was noted; None when there are none.
 
         Raises:
             ControlError: The supervisor is not there, or could not write them.
         """
         if not self.status().is_ready:
-            return False
-        answer = self._ask({"do": "recent", "path": str(path)}, ASK_S)
+            return None
+        order = {"do": "recent", "path": str(path), "after_us": after_us}
+        answer = self._ask(order, ASK_S)
         if answer.get("ok") is not True:
             reason = _text(answer, "reason")
             raise ControlError(f"the live requests could not be had: {reason}")
-        return True
+        last_us = answer.get("last_us")
+        return last_us if answer.get("count") and isinstance(last_us, int) else None
 
     def switch(self, slot: Slot) -> float:
         """Let `slot` serve; return how long it took, in seconds.
@@ -93,13 +98,27 @@ class Supervisor:
         took_s = answer.get("took_s")
         return float(took_s) if isinstance(took_s, int | float) else 0.0
 
-    def roll_back(self) -> bool:
-        """Have the former worker, if it is still warm, take over again.
+    def roll_back(self, reason: str = "") -> bool:
+        """Have the former release take over again; say whether it did.
+
+        At once while its worker is warm; else a worker is started.
 
         Raises:
             ControlError: The supervisor is not there.
         """
-        return self._ask({"do": "roll_back"}, ASK_S).get("ok") is True
+        order = {"do": "roll_back", "reason": reason[:REASON_MAX]}
+        return self._ask(order, SWITCH_S).get("ok") is True
+
+    def serve_nothing(self, release: Release, reason: str) -> None:
+        """Take from service what nobody may run, though nothing comes after it.
+
+        Raises:
+            ControlError: The supervisor is not there, or something else serves.
+        """
+        order = {"do": "serve_nothing", "release": str(release), "reason": reason}
+        answer = self._ask(order, SWITCH_S)
+        if answer.get("ok") is not True:
+            raise ControlError(_text(answer, "reason"))
 
     def _ask(self, order: Mapping[str, object], most_s: float) -> Document:
         return ask(self.state_dir, order, timeout_s=most_s)
@@ -108,6 +127,8 @@ class Supervisor:
 def serve_slot(supervisor: Supervisor, slot: Slot, release: Release) -> float:
     """Bring `slot` into service, unless it serves already; return the seconds.
 
+    A worker that is still warm is not started again: the supervisor knows.
+
     Raises:
         ControlError: The supervisor is not there.
         ReleaseRefusedError: The release did not become ready.
@@ -115,10 +136,6 @@ def serve_slot(supervisor: Supervisor, slot: Slot, release: Release) -> float:
     status = supervisor.status()
     if status.slot == slot.name and status.release == str(release) and status.is_ready:
         return 0.0
-    begun_s = time.monotonic()
-    if status.previous == slot.name and supervisor.roll_back():
-        # Its worker was still warm: that is faster than starting one.
-        return time.monotonic() - begun_s
     return supervisor.switch(slot)
 
 

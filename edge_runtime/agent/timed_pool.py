@@ -2,25 +2,49 @@
 
 `http.client` waits anew for every byte: a server that sends one now and then
 would hold its client for ever, in a header, in a chunk's size line or in a row of
-`100 Continue`. Here each wait is cut to what is left of the time.
+`100 Continue`. Here each wait is cut to what is left of the time, and every byte
+is counted: a gateway may pay for each.
 """
 
 import io
 import socket
 import time
 from contextvars import ContextVar
+from dataclasses import dataclass
 from http.client import HTTPResponse
-from typing import cast
+from typing import Any, cast
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
+
+@dataclass(slots=True)
+class Traffic:
+    """What went over the network: heads and bodies, without TLS and TCP.
+
+    Attributes:
+        requests: Requests begun, answered or not.
+    """
+
+    requests: int = 0
+    sent_bytes: int = 0
+    received_bytes: int = 0
+
+
 _until_s: ContextVar[float] = ContextVar("until_s")
+_traffic: ContextVar[Traffic] = ContextVar("traffic")
 
 
 def begin_wait(most_s: float) -> None:
     """Let this thread wait no longer than `most_s` from now on for an answer."""
     _until_s.set(time.monotonic() + most_s)
+
+
+def begin_request(most_s: float, traffic: Traffic) -> None:
+    """Count into `traffic` what this thread sends and receives from now on."""
+    traffic.requests += 1
+    _traffic.set(traffic)
+    begin_wait(most_s)
 
 
 def timed_pool(*, connect_s: float, read_s: float) -> urllib3.PoolManager:
@@ -57,7 +81,9 @@ class _TimedStream(io.RawIOBase):
             raise TimeoutError("the answer took too long")
         silence_s = left_s if self._silence_s is None else self._silence_s
         self._connection.settimeout(min(left_s, silence_s))
-        return self._stream.readinto(buffer)
+        received = self._stream.readinto(buffer)
+        _traffic.get().received_bytes += received or 0
+        return received
 
     def close(self) -> None:
         self._stream.close()
@@ -82,9 +108,17 @@ class _TimedResponse(HTTPResponse):
 class _Plain(HTTPConnection):
     response_class = _TimedResponse
 
+    def send(self, data: Any) -> None:  # noqa: ANN401 - as http.client has it
+        super().send(data)
+        _traffic.get().sent_bytes += len(data)
+
 
 class _Tls(HTTPSConnection):
     response_class = _TimedResponse
+
+    def send(self, data: Any) -> None:  # noqa: ANN401 - as http.client has it
+        super().send(data)
+        _traffic.get().sent_bytes += len(data)
 
 
 class _PlainPool(urllib3.HTTPConnectionPool):

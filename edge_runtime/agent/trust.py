@@ -1,32 +1,26 @@
-"""What the gateway believes: TUF's verification, with our own files around it.
+"""What the gateway believes: the signed rollout document of its model.
 
-python-tuf decides what may be trusted. It writes without flushing and removes
-`root.json` before it links it anew, so it never touches the trusted metadata: it
-works on a scratch copy, and what it verified becomes the next generation.
+`trusted_repository.py` says what the roles vouch for; here a document is followed
+only if every bundle that it names is vouched for by a release role, and only
+forwards (`accepted.py`).
 
-    <state>/trust/7/              one generation of trusted metadata, flushed
-    <state>/trusted -> trust/7    the one that counts; swapped by one rename
-    <state>/rollouts/             the rollout documents accepted last (accepted.py)
+A poll is one conditional request. "Nothing new" is taken from anybody, but only
+as long as all that was verified last is valid by our clock, and a day at most:
+then, and whenever the timestamp differs, the whole repository is looked at anew.
 
-Every refresh starts from the root that was shipped with the gateway, so no lost
-or broken file can leave it unable to start; the generation only ever adds.
-
-Source: docs/protocol.md, 4; The Update Framework, 1.0.34, section 5
+Source: docs/protocol.md, 4; docs/adr/0013-one-question-a-poll.md
 """
 
-import shutil
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
-from tuf.api.exceptions import DownloadError, RepositoryError
-from tuf.api.metadata import Metadata, TargetFile, Timestamp
-from tuf.ngclient import Updater, UpdaterConfig
+from tuf.api.metadata import TargetFile
 
-from edge_runtime import durable
 from edge_runtime.agent.accepted import accepted_document
-from edge_runtime.agent.errors import UnavailableError
-from edge_runtime.agent.fetcher import TufFetcher
+from edge_runtime.agent.clock import Clock
+from edge_runtime.agent.poll import Polled, poll_timestamp
+from edge_runtime.agent.trusted_repository import TrustedRepository, View
 from edge_runtime.agent.web import Web
 from packhorse.assignment import (
     ROLLOUT_MAX_BYTES,
@@ -37,17 +31,8 @@ from packhorse.assignment import (
 )
 from packhorse.errors import UntrustedError
 
-ROOT_MAX_BYTES = 512_000
-METADATA_MAX_BYTES = 2_000_000
-"""Of one file: a release role with a thousand bundles has about 300 kB."""
-DOCUMENT_S = 60.0
-
-_CONFIG = UpdaterConfig(
-    root_max_length=ROOT_MAX_BYTES,
-    snapshot_max_length=METADATA_MAX_BYTES,
-    targets_max_length=METADATA_MAX_BYTES,
-    app_user_agent="packhorse",
-)
+LOOK_EVERY = timedelta(days=1)
+"""A new root that came without a new timestamp is seen after so long at the latest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +41,7 @@ class Truth:
 
     Attributes:
         document: Every bundle that it names is vouched for by a release role.
-        valid_until: When the timestamp expires that this was read under.
+        valid_until: When the first of the roles expires that this was read under.
     """
 
     document: RolloutDocument
@@ -64,141 +49,108 @@ class Truth:
 
 
 @dataclass(frozen=True, slots=True)
-class Trust:
-    """The trusted metadata of one model's repository.
+class _Known:
+    """A truth, and the timestamp that it was found under.
 
     Attributes:
-        repository_url: Has `/metadata/` and `/targets/` under it.
-        root: The root metadata that was shipped with the gateway.
+        looked_at: When the whole repository was looked at.
     """
 
-    state_dir: Path
-    repository_url: str
-    root: bytes
-    web: Web
+    truth: Truth
+    timestamp: Polled
+    looked_at: datetime
+
+    def holds(self, model: str, now: datetime) -> bool:
+        """Say whether it may be believed as long as the timestamp is the same."""
+        until = min(self.truth.valid_until, self.looked_at + LOOK_EVERY)
+        return self.truth.document.model == model and self.looked_at <= now < until
+
+
+class Trust:
+    """The truth about one model, from one repository."""
+
+    def __init__(
+        self,
+        state_dir: Path,
+        repository_url: str,
+        root: bytes,
+        web: Web,
+        clock: Clock | None = None,
+    ) -> None:
+        """Trust what `root` vouches for.
+
+        Args:
+            state_dir: The gateway's state directory.
+            repository_url: Has `/metadata/` and `/targets/` under it.
+            root: The root metadata that was shipped with the gateway.
+            web: The way there; it counts requests and bytes.
+            clock: Judges what has expired; the gateway's own unless given.
+        """
+        self.state_dir = state_dir
+        self.web = web
+        self.clock = clock or Clock(state_dir)
+        self._repository = TrustedRepository(
+            state_dir,
+            f"{repository_url}/metadata",
+            f"{repository_url}/targets",
+            root,
+            web,
+            self.clock,
+        )
+        self._known: _Known | None = None
 
     @property
     def metadata_dir(self) -> Path:
-        """The link to the generation that counts."""
-        return self.state_dir / "trusted"
+        """The link to the generation of metadata that counts."""
+        return self._repository.metadata_dir
 
     def refresh(self, model: str) -> Truth:
-        """Fetch and verify what is new, and return what to believe now.
+        """Ask whether anything is new, verify it, and return what to believe now.
 
         Raises:
             UnavailableError: The repository did not answer; nothing is lost.
-            UntrustedError: What it answered is not vouched for, or older than
-                what was accepted before.
+            UntrustedError: What it answered is not vouched for, has expired, or is
+                older than what was accepted before.
         """
-        scratch = self._make_scratch()
-        try:
-            updater = self._updater(scratch)
-            return self._read_truth(updater, scratch, model)
-        except DownloadError as error:
-            raise UnavailableError("the repository's metadata did not come") from error
-        except RepositoryError as error:
-            raise UntrustedError(
-                f"the repository is not to be trusted: {error}"
-            ) from error
-        finally:
-            # Also after a failure: each file that python-tuf kept is verified, and a
-            # root or timestamp once seen must never be rolled back.
-            self._adopt(scratch)
+        now = self.clock.now()
+        known = self._known if self._known and self._known.holds(model, now) else None
+        timestamp = poll_timestamp(
+            self.web,
+            self._repository.timestamp_url,
+            known.timestamp if known else None,
+        )
+        if known and timestamp is known.timestamp:
+            return known.truth
+        # Forgotten first: should the new one be refused, the old one must not come
+        # back by being served again.
+        self._known = None
+        truth = self._look(model, timestamp.body)
+        self._known = _Known(truth, timestamp, now)
+        return truth
 
     def accepted(self, model: str) -> RolloutDocument | None:
         """Return the rollout document accepted last, or None."""
         return accepted_document(self.state_dir, self.metadata_dir, model).load()
 
-    def _read_truth(self, updater: Updater, scratch: Path, model: str) -> Truth:
-        updater.refresh()
-        target = updater.get_targetinfo(rollout_target(model))
-        if target is None:
-            raise UntrustedError(f"no role vouches for a rollout of {model}")
-        known = accepted_document(self.state_dir, scratch, model)
-        found = known.find(target)
-        body = self._fetch_document(target) if found is None else found
-        document = decode_rollout(body)
-        if document.model != model:
-            raise UntrustedError(
-                f"the rollout of {model} is about {document.model} instead"
-            )
-        known.check_follows(document)
-        self._check_vouched(updater, document)
-        if found is None:
-            known.save(body)
-        return Truth(document, _read_expiry(scratch))
-
-    def _check_vouched(self, updater: Updater, document: RolloutDocument) -> None:
-        """Refuse a document that names what no release role vouches for."""
-        offers = (document.stable, document.candidate)
-        for offer in [offer for offer in offers if offer is not None]:
-            for variant, bundle in offer.variants.items():
-                info = updater.get_targetinfo(bundle.target)
-                _check_bundle(bundle, info, str(offer.release), variant)
-
-    def _fetch_document(self, target: TargetFile) -> bytes:
-        """Return the document that `target` vouches for."""
-        if target.length > ROLLOUT_MAX_BYTES:
-            raise UntrustedError(
-                f"a rollout document may have {ROLLOUT_MAX_BYTES} bytes,"
-                f" this one {target.length}"
-            )
-        with self.web.get(self._target_url(target)) as answer:
-            if answer.status != 200:  # noqa: PLR2004 - HTTP's OK
-                raise UnavailableError(f"the rollout document came as {answer.status}")
-            body = b"".join(answer.chunks(target.length + 1, DOCUMENT_S))
-        target.verify_length_and_hashes(body)
-        return body
-
-    def _target_url(self, target: TargetFile) -> str:
-        folder, _, name = target.path.rpartition("/")
-        return target_url(self.repository_url, f"{folder}/{_sha256_of(target)}.{name}")
-
-    def _updater(self, scratch: Path) -> Updater:
-        return Updater(
-            metadata_dir=str(scratch),
-            metadata_base_url=f"{self.repository_url}/metadata/",
-            fetcher=TufFetcher(self.web),
-            config=_CONFIG,
-            bootstrap=self.root,
-        )
-
-    def _make_scratch(self) -> Path:
-        """Return a fresh copy of the trusted metadata for python-tuf to work on."""
-        scratch = self.state_dir / "trust" / "scratch"
-        shutil.rmtree(scratch, ignore_errors=True)
-        durable.make_dir(scratch.parent)
-        if self.metadata_dir.is_dir():
-            shutil.copytree(self.metadata_dir.resolve(), scratch)
-        else:
-            scratch.mkdir()
-        return scratch
-
-    def _adopt(self, scratch: Path) -> None:
-        """Make what `scratch` holds the trusted generation, unless nothing changed."""
-        found = _read_tree(scratch)
-        shutil.rmtree(scratch)
-        if not found or found == _read_tree(self.metadata_dir):
-            return
-        generation = self._next_generation()
-        for name, body in found.items():
-            durable.make_dir((generation / name).parent)
-            durable.write_file(generation / name, body)
-        durable.symlink_swap(self.metadata_dir, f"trust/{generation.name}")
-        self._remove_generations_but(generation)
-
-    def _next_generation(self) -> Path:
-        """Return the next generation's folder, empty: nothing points at it."""
-        names = [p.name for p in (self.state_dir / "trust").iterdir()]
-        newest = max((int(name) for name in names if name.isdecimal()), default=0)
-        path = self.state_dir / "trust" / str(newest + 1)
-        durable.make_dir(path)
-        return path
-
-    def _remove_generations_but(self, kept: Path) -> None:
-        for path in (self.state_dir / "trust").iterdir():
-            if path.name != kept.name:
-                durable.remove_tree(path)
+    def _look(self, model: str, timestamp: bytes) -> Truth:
+        """Look at the whole repository, and accept its document."""
+        with self._repository.opened(timestamp=timestamp) as view:
+            target = view.find(rollout_target(model))
+            if target is None:
+                raise UntrustedError(f"no role vouches for a rollout of {model}")
+            known = accepted_document(self.state_dir, view.metadata_dir, model)
+            found = known.find(target)
+            body = found or view.read(target, most_bytes=ROLLOUT_MAX_BYTES)
+            document = decode_rollout(body)
+            if document.model != model:
+                raise UntrustedError(
+                    f"the rollout of {model} is about {document.model} instead"
+                )
+            known.check_follows(document)
+            _check_vouched(view, document)
+            if found is None:
+                known.save(body)
+            return Truth(document, view.valid_until)
 
 
 def target_url(repository_url: str, path: str) -> str:
@@ -210,6 +162,15 @@ def bundle_url(repository_url: str, bundle: BundleRef) -> str:
     """Return where a bundle lies: TUF's consistent snapshots prefix the hash."""
     folder, _, name = bundle.target.rpartition("/")
     return target_url(repository_url, f"{folder}/{bundle.sha256}.{name}")
+
+
+def _check_vouched(view: View, document: RolloutDocument) -> None:
+    """Refuse a document that names what no release role vouches for."""
+    offers = (document.stable, document.candidate)
+    for offer in [offer for offer in offers if offer is not None]:
+        for variant, bundle in offer.variants.items():
+            info = view.find(bundle.target)
+            _check_bundle(bundle, info, str(offer.release), variant)
 
 
 def _check_bundle(
@@ -239,18 +200,3 @@ def _sha256_of(target: TargetFile) -> str:
     if digest is None:
         raise UntrustedError(f"{target.path} is vouched for without a SHA-256")
     return digest
-
-
-def _read_expiry(metadata_dir: Path) -> datetime:
-    """Return when the timestamp in `metadata_dir`, verified before, expires."""
-    stored = Metadata[Timestamp].from_file(str(metadata_dir / "timestamp.json"))
-    return stored.signed.expires
-
-
-def _read_tree(folder: Path) -> dict[str, bytes]:
-    """Return the content of every file under `folder` by its relative path."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }

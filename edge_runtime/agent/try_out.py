@@ -5,17 +5,20 @@ that process is an answer: it says yes, it says why not, it crashes, it takes to
 long. All but the first refuse the release.
 """
 
+import math
 import signal
+import socket
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from edge_runtime import durable
 from edge_runtime.agent.errors import ReleaseRefusedError, TryError
+from edge_runtime.agent.feed import FINISH_S, Checkpoint, Feed, LiveRequests, Look
 from edge_runtime.agent.probe import probe_model
 from edge_runtime.agent.switch import Supervisor
-from edge_runtime.agent.try_job import ANSWER_MAX_BYTES, Job, encode_job
-from edge_runtime.confined import BASE_MEMORY_BYTES, MEMORY_PER_BYTE, run_module
+from edge_runtime.agent.try_job import ANSWER_MAX_BYTES, Job, ShadowJob, encode_job
+from edge_runtime.agent_settings import ShadowSettings
+from edge_runtime.confined import BASE_MEMORY_BYTES, MEMORY_PER_BYTE, started_module
 from edge_runtime.slots import Slot
 from packhorse.errors import MalformedError
 from packhorse.manifest import MODEL_FILE, RuntimeNeeds
@@ -28,33 +31,55 @@ CPU_S = 120
 _CHILD = "edge_runtime.agent.try_process"
 
 
+def _go_on() -> None:
+    """Let the try go on, whatever happens."""
+
+
+def _see_nothing() -> None:
+    """Find no live requests."""
+
+
 def try_release(
-    slot: Slot, active: Slot | None, supervisor: Supervisor
+    slot: Slot,
+    active: Slot | None,
+    supervisor: Supervisor,
+    settings: ShadowSettings,
+    checkpoint: Checkpoint = _go_on,
 ) -> Mapping[str, float]:
     """Load, warm, check and shadow the release in `slot`.
+
+    Args:
+        slot: Holds the release.
+        active: Holds the one that serves; without it nothing is shadowed.
+        supervisor: Has the live requests.
+        settings: How long to shadow, and how strict this gateway is.
+        checkpoint: Called about once a second; what it raises ends the try.
 
     Returns:
         Measures for the report.
 
     Raises:
         ReleaseRefusedError: It must not serve; the message says why.
-        ControlError: The live requests could not be had now.
+        ControlError: The supervisor is not there.
         TryError: The try itself did not work.
     """
-    recent = supervisor.state_dir / "run" / "recent.npz"
+    job = Job(
+        slot=slot.path,
+        active=active.path if active else None,
+        shadow=_shadow_job(slot, settings) if active else None,
+        memory_bytes=_memory_bytes(slot, active),
+        # Who shadows has a processor for half of the time.
+        cpu_s=CPU_S + math.ceil(settings.time_s),
+    )
+    if active is None:
+        return run_job(job, checkpoint=checkpoint)
+    supervisor.status()
+    requests = LiveRequests(supervisor)
+    requests.clear()
     try:
-        has_requests = active is not None and supervisor.write_recent(recent)
-        job = Job(
-            slot=slot.path,
-            active=active.path if active else None,
-            recent=recent if has_requests else None,
-            memory_bytes=_memory_bytes(slot, active),
-            cpu_s=CPU_S,
-        )
-        return run_job(job)
+        return run_job(job, look=requests.look, checkpoint=checkpoint)
     finally:
-        # Live requests are somebody's data: they stay no longer than needed.
-        durable.unlink(recent)
+        requests.clear()
 
 
 def check_runtime_takes(needs: RuntimeNeeds) -> None:
@@ -77,20 +102,31 @@ def check_runtime_takes(needs: RuntimeNeeds) -> None:
             ) from error
 
 
-def run_job(job: Job, *, wall_s: float = WALL_S) -> Mapping[str, float]:
+def run_job(
+    job: Job,
+    *,
+    look: Look = _see_nothing,
+    checkpoint: Checkpoint = _go_on,
+    wall_s: float = WALL_S,
+) -> Mapping[str, float]:
     """Run one job in a process of its own, and return its measures.
+
+    Args:
+        job: What to try.
+        look: Where live requests come from.
+        checkpoint: Called about once a second; what it raises ends the try.
+        wall_s: Longest time until the shadow run begins.
 
     Raises:
         ReleaseRefusedError: It did not end well.
         TryError: It could not be run.
     """
     with tempfile.TemporaryFile() as out:
-        arguments = [encode_job(job).decode()]
-        code = run_module(_CHILD, arguments, out.fileno(), wall_s=wall_s)
+        code = _run(job, out.fileno(), look, checkpoint, wall_s)
         out.seek(0)
         answer = out.read(ANSWER_MAX_BYTES + 1)
     if code is None:
-        raise ReleaseRefusedError(f"the try took longer than {wall_s:g} s")
+        raise ReleaseRefusedError(_too_long(job, wall_s))
     if code > 0:
         # An error in our own module, or in what is installed: no word on the model.
         raise TryError(f"the try process ended with the code {code}")
@@ -102,11 +138,43 @@ def run_job(job: Job, *, wall_s: float = WALL_S) -> Mapping[str, float]:
     return _read_answer(answer)
 
 
+def _run(
+    job: Job, out: int, look: Look, checkpoint: Checkpoint, wall_s: float
+) -> int | None:
+    """Run the job's process to its end, or until its time is up."""
+    line, theirs = socket.socketpair()
+    arguments = [encode_job(job).decode()]
+    time_s = job.shadow.time_s if job.shadow else 0.0
+    with line, theirs:
+        started = started_module(_CHILD, arguments, out, line=theirs.fileno())
+        with started as child:
+            theirs.close()
+            return Feed(look, time_s, line).wait(child, wall_s, checkpoint)
+
+
+def _shadow_job(slot: Slot, settings: ShadowSettings) -> ShadowJob:
+    """Return what this gateway and the release's owner ask for together."""
+    limits = slot.manifest().shadow.tightened(settings.limits)
+    requests = settings.requests
+    if limits.can_refuse:
+        requests = max(requests, limits.min_requests)
+    return ShadowJob(settings.time_s, requests, limits)
+
+
 def _describe(code: int, job: Job) -> str:
     """Say in words by which signal the process ended."""
     if code == -signal.SIGXCPU:
         return f"the try may use {job.cpu_s} s of processor time, and used more"
     return f"the model crashed the try process ({signal.Signals(-code).name})"
+
+
+def _too_long(job: Job, wall_s: float) -> str:
+    if job.shadow is None:
+        return f"the try took longer than {wall_s:g} s"
+    return (
+        f"the try took longer than {wall_s:g} s, or one run on live requests longer"
+        f" than {FINISH_S:g} s"
+    )
 
 
 def _read_answer(body: bytes) -> Mapping[str, float]:
@@ -121,7 +189,7 @@ def _read_answer(body: bytes) -> Mapping[str, float]:
     except MalformedError as error:
         raise ReleaseRefusedError("the try process gave no whole answer") from error
     if reason:
-        raise ReleaseRefusedError(reason)
+        raise ReleaseRefusedError(reason, measures)
     return measures
 
 

@@ -6,21 +6,34 @@ set before ONNX Runtime is imported, so its reader works under them too. The
 process ends when the agent ends.
 """
 
+import math
+import os
+import platform
 import resource
-import statistics
+import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_runtime.agent.shadow import LiveRequest, Shadow, read_recent, run_shadow
-from edge_runtime.agent.try_job import ANSWER_MAX_BYTES, Job, decode_job
-from edge_runtime.confined import confine
+from edge_runtime.agent.race import Race, Run
+from edge_runtime.agent.shadow import Shadow, ShadowRun
+from edge_runtime.agent.try_job import (
+    ANSWER_MAX_BYTES,
+    ASKING,
+    Job,
+    ShadowJob,
+    decode_job,
+)
+from edge_runtime.confined import confine, step_back
 from edge_runtime.errors import EdgeError, ModelError
+from edge_runtime.live_requests import LiveRequest, read_requests
+from edge_runtime.run_watch import RunWatch
+from packhorse.comparison import compare_outputs
 from packhorse.errors import PackhorseError
-from packhorse.golden import GoldenSamples, check_golden, compare_outputs, read_golden
-from packhorse.inference.signature import Arrays
+from packhorse.golden import GoldenSamples, check_golden, read_golden
 from packhorse.manifest import (
     GOLDEN_FILE,
     MANIFEST_FILE,
@@ -30,16 +43,31 @@ from packhorse.manifest import (
     decode_manifest,
 )
 from packhorse.strict_json import encode_json
+from packhorse.tolerance import Tolerance, tolerances_on
 
 if TYPE_CHECKING:
     from edge_runtime.model_session import ModelSession
 
-_TIMED_MAX = 8
-"""Requests timed on both models; more says nothing new and costs processor."""
+RUN_S = 30.0
+"""Longest run on a live request: as long as a worker gives it, unless it is told."""
+
+_WATCH_S = 86_400.0
+"""Limits set here are shorter; past twice this one, a watch ends its process."""
+
+_STDIN = 0
 
 
 class RefusedError(EdgeError):
-    """The candidate failed; the message is the sentence that says how."""
+    """The candidate failed; the message is the sentence that says how.
+
+    Attributes:
+        measures: What was measured until then.
+    """
+
+    def __init__(self, reason: str, measures: Mapping[str, float]) -> None:
+        """Say why in `reason`."""
+        super().__init__(reason)
+        self.measures = measures
 
 
 def main(argument: str) -> None:
@@ -51,16 +79,16 @@ def main(argument: str) -> None:
     # Whatever fails before the model is touched is no word on it: exit code 1.
     import edge_runtime.model_session  # noqa: F401, PLC0415 - under limits
 
+    reason, measures = "", dict[str, float]()
     try:
-        answer = {"reason": "", "measures": _try(job)}
+        measures = _try(job)
     except RefusedError as error:
-        answer = {"reason": str(error), "measures": {}}
+        reason, measures = str(error), dict(error.measures)
     except (ModelError, PackhorseError) as error:
-        answer = {"reason": str(error), "measures": {}}
+        reason = str(error)
     except MemoryError:
-        limit = f"{job.memory_bytes / 1024**2:.0f} MB"
-        answer = {"reason": f"it needs more than {limit} of memory", "measures": {}}
-    sys.stdout.buffer.write(encode_json(answer))
+        reason = f"it needs more than {job.memory_bytes / 1024**2:.0f} MB of memory"
+    sys.stdout.buffer.write(encode_json({"reason": reason, "measures": measures}))
 
 
 def _try(job: Job) -> dict[str, float]:
@@ -76,20 +104,17 @@ def _try(job: Job) -> dict[str, float]:
         return {}
     started_at = time.monotonic()
     manifest = _read_manifest(job.slot)
-    session = ModelSession(job.slot / MODEL_FILE)
+    session = ModelSession(job.slot / MODEL_FILE, watch=RunWatch(_WATCH_S))
     measures = {"try_load_s": time.monotonic() - started_at}
+    tolerances = tolerances_on(platform.machine(), manifest.tolerances)
     samples = _read_samples(job.slot, manifest, session)
-    measures |= _run_golden(samples, manifest, session)
-    requests = read_recent(job.recent) if job.recent else []
-    shadow = _run_live(requests, manifest, session)
-    if shadow.reason:
-        raise RefusedError(shadow.reason)
-    measures |= shadow.measures
-    if job.active is not None:
-        inputs = [r.inputs for r in requests] or [samples.sample_inputs(0)]
-        measures |= _compare_latency(inputs, session, job.active)
+    measures |= _run_golden(samples, tolerances, session)
+    shadow = _run_live(job, samples, tolerances, session)
     peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return measures | {"try_memory_bytes": peak_kb * 1024.0}
+    measures |= {**shadow.measures, "try_memory_bytes": peak_kb * 1024.0}
+    if shadow.reason:
+        raise RefusedError(shadow.reason, measures)
+    return measures
 
 
 def _read_manifest(slot: Path) -> Manifest:
@@ -108,15 +133,16 @@ def _read_samples(
         if {(s.name, s.datatype) for s in said} != {
             (s.name, s.datatype) for s in found
         }:
-            raise RefusedError(f"the model's {side} are not those of its manifest")
+            raise RefusedError(f"the model's {side} are not those of its manifest", {})
     with (slot / GOLDEN_FILE).open("rb") as file:
         samples = read_golden(file)
-    check_golden(samples, manifest.inputs, manifest.outputs)
-    return samples
+    return check_golden(samples, manifest.inputs, manifest.outputs)
 
 
 def _run_golden(
-    samples: GoldenSamples, manifest: Manifest, session: "ModelSession"
+    samples: GoldenSamples,
+    tolerances: Mapping[str, Tolerance],
+    session: "ModelSession",
 ) -> dict[str, float]:
     """Run every golden sample; the first one twice, to warm up."""
     session.run(samples.sample_inputs(0))
@@ -124,9 +150,9 @@ def _run_golden(
     for index in range(samples.count):
         got = session.run(samples.sample_inputs(index))
         golden = {n: a[index : index + 1] for n, a in samples.outputs.items()}
-        comparison = compare_outputs(golden, got, manifest.tolerances)
+        comparison = compare_outputs(golden, got, tolerances)
         if not comparison.agrees:
-            raise RefusedError(f"golden sample {index}: {comparison.reason}")
+            raise RefusedError(f"golden sample {index}: {comparison.reason}", {})
         largest = max(largest, *comparison.largest_difference.values())
     return {
         "golden_samples": float(samples.count),
@@ -135,35 +161,62 @@ def _run_golden(
 
 
 def _run_live(
-    requests: Sequence[LiveRequest], manifest: Manifest, session: "ModelSession"
+    job: Job,
+    samples: GoldenSamples,
+    tolerances: Mapping[str, Tolerance],
+    session: "ModelSession",
 ) -> Shadow:
-    return run_shadow(requests, session.run, manifest.tolerances)
+    """Answer live requests beside the active release; without any, time the samples."""
+    step_back()
+    run = partial(session.run, limit_s=RUN_S)
+    race = _make_race(run, job.active) if job.active else None
+    shadow_job = job.shadow or ShadowJob(time_s=0.0, requests=1)
+    shadow = ShadowRun(run, tolerances, race)
+    if job.shadow is not None:
+        for request in _requests(shadow, shadow_job):
+            begun_s = time.monotonic()
+            shadow.answer(request)
+            # Half of the time at most belongs to us, also on an idle machine.
+            time.sleep(time.monotonic() - begun_s)
+    if race is not None and not shadow.count:
+        for index in range(samples.count):
+            race.enter(samples.sample_inputs(index), list(samples.outputs))
+    return shadow.result(shadow_job.limits)
 
 
-def _compare_latency(
-    inputs: Sequence[Arrays], session: "ModelSession", active: Path
-) -> dict[str, float]:
-    """Time both releases on the same inputs; nothing when the active one cannot."""
+def _make_race(run: Run, active: Path) -> Race | None:
+    """Load the active release too; None when it cannot be."""
     from edge_runtime.model_session import ModelSession  # noqa: PLC0415 - under limits
 
-    timed = inputs[-_TIMED_MAX:]
     try:
-        former_s = _median_s(ModelSession(active / MODEL_FILE), timed)
-        took_s = _median_s(session, timed)
+        former = ModelSession(active / MODEL_FILE, watch=RunWatch(_WATCH_S))
     except ModelError:
-        # Inputs of another signature: no ratio can be told.
-        return {}
-    return {"latency_s": took_s, "latency_ratio": took_s / max(former_s, 1e-9)}
+        return None
+    return Race(run, partial(former.run, limit_s=RUN_S))
 
 
-def _median_s(session: "ModelSession", inputs: Sequence[Arrays]) -> float:
-    session.run(inputs[0])
-    times = []
-    for one in inputs:
-        started_at = time.perf_counter()
-        session.run(one)
-        times.append(time.perf_counter() - started_at)
-    return statistics.median(times)
+def _requests(shadow: ShadowRun, job: ShadowJob) -> Iterator[LiveRequest]:
+    """Yield what the agent hands over, until it is enough or time is up."""
+    with socket.socket(fileno=os.dup(_STDIN)) as line:
+        # Without any time, what has come lately is answered, however long it takes.
+        until_s = time.monotonic() + (job.time_s or math.inf)
+        while (batch := _ask(line)) is not None:
+            for request in batch[: job.requests - shadow.count]:
+                yield request
+                if time.monotonic() >= until_s:
+                    break
+            if shadow.is_over or shadow.count >= job.requests:
+                return
+
+
+def _ask(line: socket.socket) -> list[LiveRequest] | None:
+    """Ask the agent for live requests; None when there will be no more."""
+    line.sendall(ASKING)
+    word, descriptors, _, _ = socket.recv_fds(line, 1, 1)
+    if not word or not descriptors:
+        return None
+    with os.fdopen(descriptors[0], "rb") as file:
+        return read_requests(file)
 
 
 if __name__ == "__main__":

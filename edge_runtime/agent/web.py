@@ -2,18 +2,25 @@
 
 Nothing is read without a cap, no call waits without a limit, no redirect is
 followed. Retries belong to the loop. Reading the bucket goes through one seam
-for credentials: a function that returns the headers to send.
+for credentials, which are renewed once, here, where the bucket refuses them.
 """
 
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import urllib3
 
 from edge_runtime.agent.errors import UnavailableError
-from edge_runtime.agent.timed_pool import begin_wait, timed_pool
+from edge_runtime.agent.quiet import Quiet
+from edge_runtime.agent.timed_pool import (
+    Traffic,
+    begin_request,
+    begin_wait,
+    timed_pool,
+)
 
 CONNECT_S = 10.0
 READ_S = 30.0
@@ -22,17 +29,38 @@ READ_S = 30.0
 HEAD_S = 60.0
 """Longest time until the whole head of an answer is there."""
 
+BODY_S = 60.0
+"""Longest time for a small body: metadata, a document."""
+
 CHUNK_BYTES = 65_536
 REPLY_MAX_BYTES = 65_536
 """Answers to a POST are a line of JSON; more is not for us."""
 
-Credentials = Callable[[], Mapping[str, str]]
-"""Returns the headers that let this device read the bucket."""
+_REFUSED = frozenset({401, 403})
 
 
-def no_credentials() -> Mapping[str, str]:
+class Credentials(Protocol):
+    """What lets this device read the bucket."""
+
+    def headers(self, url: str) -> Mapping[str, str]:
+        """Return the headers for a request to `url`."""
+
+    def replace(self, refused: Mapping[str, str], status: int) -> Mapping[str, str]:
+        """Return other headers than those refused; none where that is in vain."""
+
+
+class NoCredentials:
     """Read the bucket as anybody may."""
-    return {}
+
+    def headers(self, url: str) -> Mapping[str, str]:
+        """Return none."""
+        del url
+        return {}
+
+    def replace(self, refused: Mapping[str, str], status: int) -> Mapping[str, str]:
+        """Return none: a refusal is the answer."""
+        del refused, status
+        return {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +75,21 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Web:
-    """Makes requests. One per process: it keeps connections."""
+    """Makes requests. One per process: it keeps connections.
 
-    credentials: Credentials = no_credentials
+    Attributes:
+        traffic: Counts what this one asked for, also where several share a pool.
+        quiet: Until when those that were asked want to be left alone.
+    """
+
+    credentials: Credentials = field(default_factory=NoCredentials)
     pool: urllib3.PoolManager = field(
         default_factory=lambda: timed_pool(connect_s=CONNECT_S, read_s=READ_S)
     )
     head_s: float = HEAD_S
+    body_s: float = BODY_S
+    traffic: Traffic = field(default_factory=Traffic)
+    quiet: Quiet = field(default_factory=Quiet)
 
     @contextmanager
     def get(
@@ -64,21 +100,38 @@ class Web:
         Raises:
             UnavailableError: No answer came, or it broke off.
         """
-        sent = {"Accept-Encoding": "identity", **self.credentials(), **(headers or {})}
+        own = self.credentials.headers(url)
         with _answered(url):
-            begin_wait(self.head_s)
-            response = self.pool.request(
-                "GET", url, headers=sent, preload_content=False, redirect=False
-            )
+            response = self._open(url, {**(headers or {}), **own})
             try:
+                other = self._replaced(own, response.status)
+                if other:
+                    response.close()
+                    response = self._open(url, {**(headers or {}), **other})
                 yield Answer(
                     status=response.status,
                     headers=response.headers,
                     chunks=lambda limit, most_s: _chunks(response, limit, most_s),
                 )
             finally:
-                # Not released: what is left unread may be endless.
+                # What is left unread may be endless. A connection whose answer was
+                # read to its end went back to the pool, and stays open.
                 response.close()
+
+    def _open(self, url: str, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
+        begin_request(self.head_s, self.traffic)
+        response = self.pool.request(
+            "GET",
+            url,
+            headers={"Accept-Encoding": "identity", **headers},
+            preload_content=False,
+            redirect=False,
+        )
+        self.quiet.note(response.status, response.headers)
+        return response
+
+    def _replaced(self, own: Mapping[str, str], status: int) -> Mapping[str, str]:
+        return self.credentials.replace(own, status) if status in _REFUSED else {}
 
     def post(self, url: str, body: bytes) -> tuple[int, bytes]:
         """Send JSON; return status and body, cut after `REPLY_MAX_BYTES`.
@@ -88,7 +141,7 @@ class Web:
         """
         headers = {"Content-Type": "application/json"}
         with _answered(url):
-            begin_wait(self.head_s)
+            begin_request(self.head_s, self.traffic)
             response = self.pool.request(
                 "POST",
                 url,
@@ -97,6 +150,7 @@ class Web:
                 preload_content=False,
                 redirect=False,
             )
+            self.quiet.note(response.status, response.headers)
             try:
                 reply = b"".join(_chunks(response, REPLY_MAX_BYTES, READ_S))
             finally:

@@ -2,8 +2,9 @@
 
 import pytest
 
-from edge_runtime.agent_settings import agent_settings
+from edge_runtime.agent_settings import ShadowSettings, agent_settings
 from edge_runtime.errors import SettingsError
+from packhorse.shadow_limits import ShadowLimits
 
 
 @pytest.fixture
@@ -41,8 +42,25 @@ def test_the_agent_reads_its_settings(agent):
         ("PACKHORSE_REPOSITORY_URL", "gs://bucket"),
         ("PACKHORSE_ROOT_FILE", "/nowhere/root.json"),
         ("PACKHORSE_MQTT_PROTOCOL", "4"),
+        ("PACKHORSE_SHADOW_S", "0"),
+        ("PACKHORSE_SHADOW_REQUESTS", "0"),
+        ("PACKHORSE_SHADOW_MIN_AGREEMENT", "1.1"),
+        ("PACKHORSE_SHADOW_MAX_LATENCY_RATIO", "0"),
+        ("PACKHORSE_SHADOW_MAX_LATENCY_RATIO", "nan"),
     ],
 )
 def test_a_wrong_agent_setting_is_named(agent, name, value):
     with pytest.raises(SettingsError, match=name):
         agent_settings({**agent, name: value})
+
+
+def test_a_gateway_may_be_strict_with_candidates(agent):
+    limits = {
+        "PACKHORSE_SHADOW_S": "5",
+        "PACKHORSE_SHADOW_REQUESTS": "10",
+        "PACKHORSE_SHADOW_MIN_AGREEMENT": "0.9",
+        "PACKHORSE_SHADOW_MAX_LATENCY_RATIO": "2.5",
+    }
+    shadow = agent_settings(agent | limits).shadow
+    assert shadow == ShadowSettings(5.0, 10, ShadowLimits(0.9, 2.5))
+    assert agent_settings(agent).shadow == ShadowSettings(60.0, 200)

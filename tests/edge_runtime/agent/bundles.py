@@ -61,6 +61,33 @@ def endless():
     ]
 
 
+def endless_below_zero():
+    """Nodes of a model that copies, and never ends where a number is below zero."""
+    nodes = endless()
+    nodes[-1].output[0] = "never"
+    never = helper.make_graph(
+        nodes,
+        "never",
+        [],
+        [helper.make_tensor_value_info("never", TensorProto.FLOAT, None)],
+    )
+    copy = helper.make_graph(
+        [helper.make_node("Identity", ["x"], ["copy"])],
+        "copy",
+        [],
+        [helper.make_tensor_value_info("copy", TensorProto.FLOAT, None)],
+    )
+    zero = helper.make_tensor("z", TensorProto.FLOAT, [], [0.0])
+    return [
+        helper.make_node("Constant", [], ["zero"], value=zero),
+        helper.make_node("ReduceMin", ["x"], ["least"], keepdims=0),
+        helper.make_node("Less", ["least", "zero"], ["is_below"]),
+        helper.make_node(
+            "If", ["is_below"], ["y"], then_branch=never, else_branch=copy
+        ),
+    ]
+
+
 def greedy():
     """Nodes of a model that wants sixteen gigabytes before it answers."""
     shape = helper.make_tensor("s", TensorProto.INT64, [2], [2**20, 2**12])

@@ -31,10 +31,11 @@ def wait_until(condition, what, *, most_s=READY_S):
 class Gateway:
     """One supervisor process."""
 
-    def __init__(self, state_dir: Path, log: Path):
+    def __init__(self, state_dir: Path, log: Path, environment=None):
         self.state_dir = state_dir
         environment = {
             **os.environ,
+            **(environment or {}),
             "PACKHORSE_STATE_DIR": str(state_dir),
             "PACKHORSE_LISTEN": "127.0.0.1:0",
             "PACKHORSE_PROBATION_S": "0.3",
@@ -83,8 +84,8 @@ class Gateway:
 
 
 @contextmanager
-def running_gateway(state_dir, log):
-    gateway = Gateway(state_dir, log)
+def running_gateway(state_dir, log, environment=None):
+    gateway = Gateway(state_dir, log, environment)
     try:
         yield gateway
     finally:

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 
 import pytest
 
-from edge_runtime.agent.loop import BACKOFF_MAX_S, backoff_s
 from edge_runtime.agent.notices import notice_topic
 from edge_runtime.slots import open_slots
 from packhorse.assignment import Offer, RolloutDocument
@@ -41,6 +40,7 @@ def environment(state_dir, server, receiver, settings):
         "PACKHORSE_ENROLL_TOKEN": "one-time",
         "PACKHORSE_REPORT_URL": receiver.url,
         "PACKHORSE_POLL_S": "1",
+        "PACKHORSE_SHADOW_S": "0.1",
     }
 
 
@@ -85,7 +85,7 @@ def test_an_agent_enrols_deploys_reports_and_ends_at_once_when_told(
     publish(1)
     with running_agent(environment, tmp_path / "agent.log") as process:
         wait_until(serves(gateway, "magika@1"), "release 1 serves")
-        wait_until(lambda: len(receiver.bodies) == 5, "the reports arrive")
+        wait_until(lambda: len(receiver.bodies) == 7, "the reports arrive")
         process.send_signal(signal.SIGTERM)
         told_at = time.monotonic()
 
@@ -95,13 +95,15 @@ def test_an_agent_enrols_deploys_reports_and_ends_at_once_when_told(
     reports = receiver.reports()
     assert [report.state for report in reports] == [
         DeviceState.ENROLLED,
+        DeviceState.OFFERED,
         DeviceState.DOWNLOADED,
+        DeviceState.VERIFIED,
         DeviceState.INSTALLED,
         DeviceState.TRIED,
         DeviceState.SERVING,
     ]
     first = reports[0].sequence
-    assert [report.sequence - first for report in reports] == [0, 1, 2, 3, 4]
+    assert [report.sequence - first for report in reports] == list(range(7))
 
 
 def _numbered(receiver):
@@ -114,10 +116,10 @@ def test_an_agent_started_again_says_nothing_twice(
 ):
     publish(1)
     with running_agent(environment, tmp_path / "agent.log"):
-        wait_until(lambda: len(_numbered(receiver)) == 5, "the reports arrive")
+        wait_until(lambda: len(_numbered(receiver)) == 7, "the reports arrive")
     publish(2)
     with running_agent(environment, tmp_path / "agent.log"):
-        wait_until(lambda: len(_numbered(receiver)) == 9, "the new ones arrive")
+        wait_until(lambda: len(_numbered(receiver)) == 13, "the new ones arrive")
 
     states = Counter(_numbered(receiver).values())
     assert states[DeviceState.ENROLLED] == 1
@@ -226,10 +228,3 @@ def test_a_fault_at_any_durable_step_leaves_a_gateway_that_converges(
     assert not [r for r in told() if r.state in failures]
     served = {r.release for r in told() if r.state is DeviceState.SERVING}
     assert served == {release(v) for v in range(1, 3 + len(points))}
-
-
-def test_waits_grow_with_failures_up_to_a_limit():
-    waits = [backoff_s(failures) for failures in range(40)]
-    assert waits == sorted(waits)
-    assert waits[0] == 1.0
-    assert waits[-1] == BACKOFF_MAX_S

@@ -12,15 +12,17 @@ RUNNING = [stage for stage in Stage if stage is not Stage.IDLE]
 
 def test_a_release_that_is_offered_travels_every_stage_and_serves():
     step = advance(Stage.IDLE, Event.OFFERED)
-    stages, reports = [step.stage], []
+    stages, reports = [step.stage], [step.report]
     while step.stage is not Stage.IDLE:
         step = advance(step.stage, Event.DONE)
         stages.append(step.stage)
         reports.append(step.report)
 
     assert stages == [*RUNNING, Stage.IDLE]
-    assert [r for r in reports if r] == [
+    assert reports == [
+        DeviceState.OFFERED,
         DeviceState.DOWNLOADED,
+        DeviceState.VERIFIED,
         DeviceState.INSTALLED,
         DeviceState.TRIED,
         DeviceState.SERVING,
@@ -51,13 +53,35 @@ def test_a_failure_is_tried_again_and_reported_only_when_it_lasts(stage):
 
 @pytest.mark.parametrize("stage", RUNNING)
 def test_damage_sends_a_deployment_back_to_the_pull(stage):
-    assert advance(stage, Event.DAMAGED).stage is Stage.PULL
+    step = advance(stage, Event.DAMAGED)
+    assert (step.stage, step.report) == (Stage.PULL, DeviceState.DAMAGED)
 
 
 @pytest.mark.parametrize("stage", RUNNING)
-def test_what_is_superseded_ends_without_a_word(stage):
+@pytest.mark.parametrize(
+    ("event", "report"),
+    [(Event.WAITING, DeviceState.WAITING), (Event.HELD, DeviceState.HELD)],
+)
+def test_what_waits_stays_where_it_is_and_says_so(stage, event, report):
+    step = advance(stage, event)
+    assert (step.stage, step.report) == (stage, report)
+
+
+@pytest.mark.parametrize("stage", RUNNING)
+def test_what_is_superseded_ends_and_is_reported(stage):
     step = advance(stage, Event.SUPERSEDED)
-    assert (step.stage, step.report) == (Stage.IDLE, None)
+    assert (step.stage, step.report) == (Stage.IDLE, DeviceState.SUPERSEDED)
+
+
+def test_every_change_of_a_deployments_state_is_reported():
+    silent = {key for key, step in TABLE.items() if step.report is None}
+    assert silent == {(stage, Event.FAILED) for stage in RUNNING}
+    assert all(TABLE[key].stage is key[0] for key in silent)
+
+
+def test_a_release_that_served_and_was_left_again_is_reported():
+    step = advance(Stage.SWITCH, Event.FELL_BACK)
+    assert (step.stage, step.report) == (Stage.IDLE, DeviceState.ROLLED_BACK)
 
 
 def test_a_supervisor_that_went_back_is_reported():

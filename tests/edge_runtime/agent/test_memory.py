@@ -28,6 +28,8 @@ DEPLOYMENT = Deployment(
     stage=Stage.TRY,
     valid_until=datetime(2031, 1, 2, 3, 4, 5, tzinfo=UTC),
     attempts=3,
+    wait="hold",
+    is_withdrawal=True,
 )
 FULL = Memory(
     deployment=DEPLOYMENT,

@@ -36,7 +36,9 @@ def test_a_notice_for_this_ring_and_model_wakes_the_agent(
     settings, broker, publish, protocol
 ):
     woken = threading.Event()
-    notices = Notices(replace(settings, mqtt=mqtt(broker, protocol)), woken.set)
+    notices = Notices(
+        replace(settings, mqtt=mqtt(broker, protocol)), lambda **_: woken.set()
+    )
     notices.start()
     try:
         publish("packhorse/rings/0/other", retain=True)
@@ -54,7 +56,7 @@ def test_a_notice_for_this_ring_and_model_wakes_the_agent(
 def test_a_notice_for_others_does_not_wake_it(settings, broker, publish):
     woken = []
     notices = Notices(
-        replace(settings, mqtt=mqtt(broker, "5")), lambda: woken.append(1)
+        replace(settings, mqtt=mqtt(broker, "5")), lambda **_: woken.append(1)
     )
     notices.start()
     try:
@@ -70,7 +72,7 @@ def test_a_notice_for_others_does_not_wake_it(settings, broker, publish):
 
 def test_a_broker_that_is_not_there_hurts_nobody(settings):
     dead = MqttSettings("mqtt://127.0.0.1:1", "5", None, None, None)
-    notices = Notices(replace(settings, mqtt=dead), lambda: None)
+    notices = Notices(replace(settings, mqtt=dead), lambda **_: None)
     notices.start()
     notices.stop()
 
@@ -78,7 +80,7 @@ def test_a_broker_that_is_not_there_hurts_nobody(settings):
 def test_what_was_stopped_is_let_go_without_the_collector(settings):
     """In a circle, paho's sockets are dropped before the client that closes them."""
     dead = MqttSettings("mqtt://127.0.0.1:1", "5", None, None, None)
-    notices = Notices(replace(settings, mqtt=dead), lambda: None)
+    notices = Notices(replace(settings, mqtt=dead), lambda **_: None)
     notices.start()
     seen = weakref.ref(notices)
     notices.stop()
@@ -91,6 +93,6 @@ def test_what_was_stopped_is_let_go_without_the_collector(settings):
 
 
 def test_without_a_broker_there_is_nothing_to_start(settings):
-    notices = Notices(settings, lambda: None)
+    notices = Notices(settings, lambda **_: None)
     notices.start()
     notices.stop()

@@ -5,12 +5,16 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from edge_runtime.agent.archive import Archive
+from edge_runtime.agent.clock import Clock
 from edge_runtime.agent.machine import Event, Stage
 from edge_runtime.agent.memory import Deployment
 from edge_runtime.agent.pull import Downloads
+from edge_runtime.agent.site import Site
 from edge_runtime.agent.stages import EXHAUSTED_AFTER, Tools, run_stage
 from edge_runtime.agent.switch import Supervisor
 from edge_runtime.agent.web import Web
+from edge_runtime.site_settings import SiteSettings
 from edge_runtime.slots import open_slots
 from packhorse.manifest import RuntimeNeeds
 from tests.edge_runtime.agent.bundles import ROW, make_bundle, release
@@ -23,6 +27,8 @@ def tools(state_dir, server):
         slots=open_slots(state_dir),
         downloads=Downloads(state_dir / "downloads", server.url, Web()),
         supervisor=Supervisor(state_dir),
+        archive=Archive(state_dir / "archive", 1_000_000),
+        site=Site(state_dir, SiteSettings(), Clock(state_dir)),
     )
 
 

@@ -1,22 +1,30 @@
 """A release is tried in a process of its own, and whatever it does is an answer."""
 
 import contextlib
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import psutil
 import pytest
 
-from edge_runtime.agent.errors import ReleaseRefusedError, TryError
+from edge_runtime.agent.errors import (
+    ReleaseRefusedError,
+    SupersededError,
+    TryError,
+)
 from edge_runtime.agent.install import install_bundle
-from edge_runtime.agent.try_job import Job
+from edge_runtime.agent.try_job import Job, ShadowJob
 from edge_runtime.agent.try_out import check_runtime_takes, run_job
 from edge_runtime.confined import BASE_MEMORY_BYTES
+from edge_runtime.live_requests import encode_request, write_frames
 from edge_runtime.slots import open_slots
 from packhorse.manifest import RuntimeNeeds
+from packhorse.shadow_limits import ShadowLimits
 from tests.edge_runtime.agent.bundles import (
     ROW,
     endless,
+    endless_below_zero,
     greedy,
     make_bundle,
     not_a_number,
@@ -25,6 +33,16 @@ from tests.edge_runtime.agent.bundles import (
     square_root,
 )
 from tests.edge_runtime.gateways import wait_for
+
+
+def tries():
+    """Return the processes that try something for this one."""
+    found = []
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):
+            if "edge_runtime.agent.try_process" in child.cmdline():
+                found.append(child)
+    return found
 
 
 @pytest.fixture
@@ -41,7 +59,7 @@ def job_of(state_dir, tmp_path):
         values = {
             "slot": install(body),
             "active": install(former, "a") if former else None,
-            "recent": None,
+            "shadow": None,
             "memory_bytes": BASE_MEMORY_BYTES,
             "cpu_s": 60,
         }
@@ -50,20 +68,41 @@ def job_of(state_dir, tmp_path):
     return make
 
 
+ONE_LOOK = ShadowJob(time_s=0.0, requests=100)
+
+
 @pytest.fixture
-def recent(tmp_path):
-    path = tmp_path / "recent.npz"
-    x = np.array([[-1.0, 4.0, 9.0]], np.float32)
-    arrays = {"i.0.input.x": ROW, "i.0.output.y": ROW}
-    arrays |= {"i.1.input.x": x, "i.1.output.y": x}
-    np.savez(path, **arrays)
-    return path
+def handing_over(tmp_path):
+    """Return a look that gives each batch of pairs (x, y) once."""
+
+    def make(*batches):
+        left = list(batches)
+
+        def look():
+            if not left:
+                return None
+            path = tmp_path / "recent"
+            pairs = left.pop(0)
+            write_frames(
+                path, [encode_request(1, {"x": x}, {"y": y}) for x, y in pairs]
+            )
+            file = path.open("rb")
+            path.unlink()
+            return file
+
+        return look
+
+    return make
 
 
-def test_a_good_release_passes_and_is_measured(job_of, recent):
-    job = job_of(make_bundle(release(2)), active=make_bundle(release(1)), recent=recent)
+PAIRS = [(ROW, ROW), (np.array([[-1.0, 4.0, 9.0]], np.float32),) * 2]
 
-    measures = run_job(job)
+
+def test_a_good_release_passes_and_is_measured(job_of, handing_over):
+    active = make_bundle(release(1))
+    job = job_of(make_bundle(release(2)), active=active, shadow=ONE_LOOK)
+
+    measures = run_job(job, look=handing_over(PAIRS))
 
     assert measures["golden_samples"] == 2
     assert measures["golden_largest_difference"] == 0
@@ -86,11 +125,76 @@ def test_a_golden_sample_outside_its_tolerance_is_refused(job_of):
 
 
 def test_nan_on_live_requests_is_refused_although_the_golden_samples_agree(
-    job_of, recent
+    job_of, handing_over
 ):
     body = make_bundle(release(2), square_root(), expected=np.sqrt(ROW))
-    with pytest.raises(ReleaseRefusedError, match=r"'y' .* on 1 of 2 live requests"):
-        run_job(job_of(body, recent=recent))
+    job = job_of(body, shadow=ONE_LOOK)
+    with pytest.raises(
+        ReleaseRefusedError, match=r"'y' .* on 1 of 2 live requests"
+    ) as caught:
+        run_job(job, look=handing_over(PAIRS))
+    assert caught.value.measures["shadow_requests"] == 2
+
+
+def test_a_shadow_run_goes_on_until_there_were_enough(job_of, handing_over):
+    shadow = ShadowJob(time_s=60.0, requests=3)
+    job = job_of(make_bundle(release(1)), shadow=shadow)
+    begun_s = time.monotonic()
+
+    measures = run_job(job, look=handing_over(PAIRS, PAIRS, PAIRS))
+
+    assert measures["shadow_requests"] == 3
+    assert time.monotonic() - begun_s < 20.0
+
+
+def test_without_live_traffic_a_shadow_run_ends_by_itself_and_refuses_nothing(job_of):
+    shadow = ShadowJob(0.3, 100, ShadowLimits(1.0, 0.001, min_requests=1))
+    active = make_bundle(release(2), scaled(2.0))
+    job = job_of(make_bundle(release(1)), active=active, shadow=shadow)
+
+    measures = run_job(job)
+
+    assert measures["shadow_requests"] == 0
+    assert "shadow_agreement" not in measures
+    assert measures["latency_ratio"] > 0
+
+
+def test_too_little_agreement_is_refused_where_a_limit_is_signed(job_of, handing_over):
+    limits = ShadowLimits(min_agreement=0.9, min_requests=2)
+    job = job_of(
+        make_bundle(release(2), scaled(-1.0), expected=-ROW),
+        active=make_bundle(release(1)),
+        shadow=ShadowJob(0.0, 100, limits),
+    )
+    with pytest.raises(
+        ReleaseRefusedError, match=r"expected at least 90\.0%"
+    ) as caught:
+        run_job(job, look=handing_over(PAIRS))
+    assert caught.value.measures["shadow_agreement"] == 0.0
+    assert caught.value.measures["latency_ratio"] > 0
+
+
+def test_a_shadow_run_ends_when_somebody_says_so(job_of):
+    job = job_of(make_bundle(release(1)), shadow=ShadowJob(60.0, 100))
+    calls = []
+
+    def checkpoint():
+        calls.append(1)
+        if len(calls) > 2:
+            raise SupersededError("halted")
+
+    begun_s = time.monotonic()
+    with pytest.raises(SupersededError):
+        run_job(job, checkpoint=checkpoint)
+    assert time.monotonic() - begun_s < 20.0
+    assert not tries()
+
+
+def test_a_model_that_never_ends_on_a_live_request_is_refused(job_of, handing_over):
+    body = make_bundle(release(2), endless_below_zero(), expected=ROW)
+    job = job_of(body, shadow=ONE_LOOK, cpu_s=3)
+    with pytest.raises(ReleaseRefusedError, match="3 s of processor time"):
+        run_job(job, look=handing_over(PAIRS))
 
 
 def test_a_model_that_uses_up_its_processor_time_is_refused(job_of):
@@ -107,15 +211,6 @@ def test_a_model_that_takes_too_long_is_refused(job_of):
 
 def test_a_try_that_is_killed_says_nothing_about_the_release(job_of):
     job = job_of(make_bundle(release(2), endless()))
-
-    def tries():
-        # Other children of this process serve other tests.
-        found = []
-        for child in psutil.Process().children():
-            with contextlib.suppress(psutil.Error):
-                if "edge_runtime.agent.try_process" in child.cmdline():
-                    found.append(child)
-        return found
 
     with ThreadPoolExecutor(1) as pool:
         trying = pool.submit(run_job, job)
