@@ -1,4 +1,4 @@
-"""`edge-runtime serve | agent | status | log | bench`."""
+"""`edge-runtime serve | agent | status | rollback | hold | log | bench`."""
 
 import os
 import sys
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from edge_runtime.command_line import build_parser
 from edge_runtime.errors import EdgeError, SettingsError
+from edge_runtime.service_manager import ServiceManager, service_manager
 from edge_runtime.settings import ServeSettings, serve_settings, state_dir
 
 
@@ -37,12 +38,12 @@ def main() -> int:
 
 def _run(arguments: Namespace, environ: Mapping[str, str]) -> int:
     if arguments.command == "serve":
-        return _serve(serve_settings(environ))
+        return _serve(serve_settings(environ), service_manager(environ))
     if arguments.command == "agent":
         from edge_runtime.agent import loop  # noqa: PLC0415 - TUF is not for serve
         from edge_runtime.agent_settings import agent_settings  # noqa: PLC0415 - as above
 
-        return loop.main(agent_settings(environ))
+        return loop.main(agent_settings(environ), service_manager(environ))
     if arguments.command == "log":
         from edge_runtime.prediction_log import command  # noqa: PLC0415 - only for log
 
@@ -51,6 +52,9 @@ def _run(arguments: Namespace, environ: Mapping[str, str]) -> int:
         from edge_runtime.bench import command as bench  # noqa: PLC0415 - only for bench
 
         return bench.run_bench(arguments, environ)
+    if arguments.command in {"rollback", "hold", "rotate-key"}:
+        print(_by_hand(arguments, state_dir(environ)), flush=True)  # noqa: T201
+        return 0
     from edge_runtime.status import read_status  # noqa: PLC0415 - only for status
 
     status = read_status(state_dir(environ))
@@ -59,11 +63,24 @@ def _run(arguments: Namespace, environ: Mapping[str, str]) -> int:
     return 0
 
 
-def _serve(settings: ServeSettings) -> int:
+def _by_hand(arguments: Namespace, directory: Path) -> str:
+    """Do what a person asks for; return a sentence about it."""
+    from edge_runtime import by_hand  # noqa: PLC0415 - only for these
+
+    if arguments.command == "rotate-key":
+        from edge_runtime.agent.rotation import ask_for_key  # noqa: PLC0415 - as above
+
+        return ask_for_key(directory)
+    if arguments.command == "rollback":
+        return by_hand.roll_back(directory, arguments.reason)
+    return by_hand.change_hold(directory, arguments.reason, is_off=arguments.off)
+
+
+def _serve(settings: ServeSettings, manager: ServiceManager) -> int:
     from edge_runtime.serve import serve  # noqa: PLC0415 - status needs none of it
 
     if settings.container is None:
-        return serve(settings)
+        return serve(settings, manager)
     import tempfile  # noqa: PLC0415 - container only
 
     from edge_runtime.cloud import install_from_cloud  # noqa: PLC0415 - container only
@@ -73,7 +90,7 @@ def _serve(settings: ServeSettings) -> int:
         slots = open_slots(Path(directory))
         install_from_cloud(settings.container, slots.slot(NAMES[0]))
         slots.activate(slots.slot(NAMES[0]))
-        return serve(replace(settings, state_dir=Path(directory)))
+        return serve(replace(settings, state_dir=Path(directory)), manager)
 
 
 def _fail(sentence: str) -> int:

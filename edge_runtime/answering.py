@@ -20,7 +20,7 @@ from edge_runtime.models.models import Models
 from edge_runtime.prediction_log.entry import Entry
 from edge_runtime.prediction_log.folder import DIRECTORY
 from edge_runtime.prediction_log.log import PredictionLog
-from edge_runtime.recent import KEPT, join_saved
+from edge_runtime.recent import Saved, join_saved
 from edge_runtime.routes import build_routes
 from edge_runtime.server import Server
 from edge_runtime.service import Service
@@ -60,18 +60,15 @@ class Answering:
         if not self._crew.board.write(self._crew.number, self._overview.note()):
             log("note_too_long", process=self._crew.number)
 
-    def save_recent(self, path: Path) -> int:
-        """Write the last requests; the first process joins what its mates wrote.
-
-        Returns:
-            How many there are.
-        """
+    def save_recent(self, path: Path, after_us: int) -> Saved:
+        """Write the last requests; the first process joins what its mates wrote."""
         recent = self._models.all()[0].recent
         if self._crew.number:
-            return recent.save(_part(path, self._crew.number))
-        count = recent.save(path)
+            part = _part(path, self._crew.number)
+            return recent.save(part, after_us=after_us)
+        saved = recent.save(path, after_us=after_us)
         parts = [_part(path, number) for number in range(1, len(self._crew.mates) + 1)]
-        return join_saved(path, parts, KEPT) if parts else count
+        return join_saved(path, parts, after_us=after_us) if parts else saved
 
     def shut_down(self) -> None:
         """Let go of the threads, and finish the prediction log."""
@@ -132,6 +129,7 @@ class Answering:
                 rows=call.rows,
                 inputs=call.inputs,
                 outputs=outputs or {},
+                ratio=self._predictions.ratio,
             )
             self._predictions.offer(entry)
 

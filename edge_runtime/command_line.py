@@ -13,6 +13,8 @@ examples:
       keep it up to date; `edge-runtime agent --help` lists what it needs to know
   PACKHORSE_STATE_DIR=/var/lib/packhorse edge-runtime status --json
       what is installed, and what serves
+  PACKHORSE_STATE_DIR=/var/lib/packhorse edge-runtime rollback
+      go back to the release before, also without a network
   PACKHORSE_STATE_DIR=/var/lib/packhorse edge-runtime log --follow
       what was asked and predicted; `edge-runtime log --help` says how to choose
   edge-runtime bench http://127.0.0.1:8080
@@ -31,7 +33,16 @@ environment of a gateway:
                              <name>/<version>/model.onnx, beside the installed
                              release [none]
   PACKHORSE_ALLOW_LOAD       1: clients may load and unload those [0]
+
+how a new release is watched:
   PACKHORSE_PROBATION_S      seconds for which the former worker stays warm [60]
+  PACKHORSE_HEALTH_COMMAND   for the shell; what it says no to on this probation is
+                             gone back from; gets PACKHORSE_RELEASE and
+                             PACKHORSE_PORT [none]
+  PACKHORSE_HEALTH_EVERY_S   seconds from one run of it to the next [5]
+  PACKHORSE_HEALTH_LIMIT_S   seconds that it may take [5]
+  PACKHORSE_HEALTH_FAILURES_MAX
+                             runs in a row that must fail [3]
 
 who may ask:
   PACKHORSE_LISTEN           IP address, or localhost, and port [127.0.0.1:8080]; an
@@ -93,9 +104,21 @@ environment, needed:
   PACKHORSE_ENROLL_TOKEN     at its first start: from `packhorse device invite`
 
 environment, optional:
+  PACKHORSE_TOKEN_URL        the function device_token, where the bucket is private
+                             [none: anybody may read it]
   PACKHORSE_VARIANTS         in order of preference [fp32]
   PACKHORSE_POLL_S           how often it looks by itself [300]
   PACKHORSE_PROBATION_S      how long a new release is watched [60]
+  PACKHORSE_SHADOW_S         how long a candidate is run on live requests, beside the
+                             release that serves [60]
+  PACKHORSE_SHADOW_REQUESTS  after so many it ends earlier [200]
+  PACKHORSE_SHADOW_MIN_AGREEMENT, PACKHORSE_SHADOW_MAX_LATENCY_RATIO
+                             limits of this gateway; they can only be stricter than
+                             those of the release [none]
+  PACKHORSE_DOWNLOAD_BYTES_PER_S
+                             how fast a bundle may come [0: as fast as it does]
+  PACKHORSE_ARCHIVE_BYTES    disk for bundles of releases that ran here; 0 keeps
+                             none [268435456]
   PACKHORSE_MQTT_URL         broker that tells it when to look; with
                              PACKHORSE_MQTT_PROTOCOL, _CA_FILE, _CERT_FILE, _KEY_FILE
 
@@ -112,6 +135,45 @@ examples:
   PACKHORSE_STATE_DIR=/var/lib/packhorse edge-runtime status --json | jq .active
 """
 
+_ROLLBACK = """\
+environment:
+  PACKHORSE_STATE_DIR        absolute path, the same as that of `serve`; needed
+
+The release that is gone back from is not installed again until its rollout is
+another. Within a second while the former worker is warm, PACKHORSE_PROBATION_S
+after a switch; later it takes the time in which the model starts. No network is
+needed; where no `serve` runs, the next one serves the former release.
+
+examples:
+  PACKHORSE_STATE_DIR=/var/lib/packhorse edge-runtime rollback
+  PACKHORSE_STATE_DIR=/var/lib/packhorse edge-runtime rollback \\
+      --reason "reads the meter wrongly"
+"""
+
+_HOLD = """\
+environment:
+  PACKHORSE_STATE_DIR        absolute path, the same as that of `serve`; needed
+
+While it is held, a gateway begins nothing new; what serves goes on. It is the file
+`hold` in the state directory that does it, which may be made by other means too.
+
+examples:
+  PACKHORSE_STATE_DIR=/var/lib/packhorse edge-runtime hold --reason "audit until 5"
+  PACKHORSE_STATE_DIR=/var/lib/packhorse edge-runtime hold --off
+"""
+
+_ROTATE_KEY = """\
+environment:
+  PACKHORSE_STATE_DIR        absolute path, the same as that of `agent`; needed
+
+The agent makes a new key at its next look and tells the cloud, vouched for by the
+old one. The old one signs until the cloud has confirmed. From afar, the same is
+done by `packhorse device rotate`.
+
+example:
+  PACKHORSE_STATE_DIR=/var/lib/packhorse edge-runtime rotate-key
+"""
+
 
 def build_parser() -> argparse.ArgumentParser:
     """Build the parser of the command line."""
@@ -126,6 +188,9 @@ def build_parser() -> argparse.ArgumentParser:
         ("serve", "answer requests until told to stop", _SERVE),
         ("agent", "pull, verify, try and switch releases", _AGENT),
         ("status", "say what is installed and serves", _STATUS),
+        ("rollback", "go back to the release before", _ROLLBACK),
+        ("hold", "begin nothing new here, until told to go on", _HOLD),
+        ("rotate-key", "give this gateway another key", _ROTATE_KEY),
         ("log", "show what was asked and predicted", log_options.HELP),
         ("bench", "measure how fast a server predicts", bench_options.HELP),
     ):
@@ -138,6 +203,10 @@ def build_parser() -> argparse.ArgumentParser:
         )
         if name == "status":
             command.add_argument("--json", action="store_true", help="for programs")
+        if name in {"rollback", "hold"}:
+            command.add_argument("--reason", default="", help="why; is reported")
+        if name == "hold":
+            command.add_argument("--off", action="store_true", help="go on")
         if name == "log":
             log_options.add_options(command)
         if name == "bench":

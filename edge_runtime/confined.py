@@ -11,7 +11,8 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import edge_runtime
@@ -26,6 +27,7 @@ MEMORY_PER_BYTE = 8
 _GRACE_S = 5
 """Between the two limits on processor time; nothing here outlives the first."""
 _NICENESS = 10
+_NICENESS_MAX = 19
 _PR_SET_PDEATHSIG = 1
 
 
@@ -37,17 +39,34 @@ def run_module(
     Returns:
         The exit code, negative for a signal; None when time ran out.
     """
+    with started_module(name, arguments, out) as process:
+        try:
+            return process.wait(wall_s)
+        except subprocess.TimeoutExpired:
+            return None
+
+
+@contextmanager
+def started_module(
+    name: str, arguments: Sequence[str], out: int, *, line: int = subprocess.DEVNULL
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run a module in a child until the block ends, if it does not end before.
+
+    Args:
+        name: The module.
+        arguments: Its words.
+        out: Descriptor that becomes its standard output.
+        line: Descriptor that becomes its standard input.
+    """
     process = subprocess.Popen(  # noqa: S603 - our own module, no shell
         [sys.executable, "-m", name, *arguments],
-        stdin=subprocess.DEVNULL,
+        stdin=line,
         stdout=out,
         stderr=subprocess.DEVNULL,
         cwd=Path(edge_runtime.__file__).parent.parent,
     )
     try:
-        return process.wait(wall_s)
-    except subprocess.TimeoutExpired:
-        return None
+        yield process
     finally:
         process.kill()
         process.wait()
@@ -65,3 +84,11 @@ def confine(*, memory_bytes: int, cpu_s: int, output_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s + _GRACE_S))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (output_bytes, output_bytes))
+
+
+def step_back() -> None:
+    """Let everything else on the machine go first, its processor and its disk.
+
+    Linux derives the priority on the disk from the one on the processor.
+    """
+    os.nice(_NICENESS_MAX)  # it ends at 19, wherever it begins

@@ -29,6 +29,9 @@ from edge_runtime.shared_board import SharedBoard
 ORDER_S = 8.0
 """Less than the supervisor waits for the order that it gave."""
 
+HEALTH_S = 4.0
+"""Less than the supervisor waits to hear that a release on probation is well."""
+
 Document = Mapping[str, object]
 
 
@@ -107,6 +110,7 @@ class Mates:
         self._mates = mates
         self._children = [Child(mate.pid) for mate in mates]
         self._tasks: list[asyncio.Task[None]] = []
+        self._number = 0
         self._lost: asyncio.Future[Child] = asyncio.get_running_loop().create_future()
 
     async def meet(self) -> None:
@@ -120,19 +124,21 @@ class Mates:
             listening = self._listen(mate, child, reader)
             self._tasks.append(asyncio.create_task(listening))
         for mate in self._mates:
-            await _reply(mate)
+            _check(await _reply(mate, None, ORDER_S))
 
-    async def order(self, order: Document) -> None:
+    async def order(self, order: Document, *, limit_s: float = ORDER_S) -> None:
         """Have every mate carry out an order.
 
         Raises:
             WorkerError: One did not, and says why.
         """
-        line = orjson.dumps(order) + b"\n"
+        self._number += 1
+        line = orjson.dumps({**order, "number": self._number}) + b"\n"
         for mate in self._mates:
             _send(mate, line)
-        for mate in self._mates:
-            await _reply(mate)
+        waits = [_reply(mate, self._number, limit_s) for mate in self._mates]
+        for reply in await asyncio.gather(*waits):
+            _check(reply)
 
     async def lost(self) -> Child:
         """Wait for a mate to end unasked; how it did is known once all have ended."""
@@ -177,15 +183,21 @@ def _send(mate: Mate, line: bytes) -> None:
     mate.writer.write(line)
 
 
-async def _reply(mate: Mate) -> None:
-    """Wait for one reply, which must be a good one."""
+async def _reply(mate: Mate, number: int | None, limit_s: float) -> Document:
+    """Wait for the reply to one order; late ones to orders before it are no news."""
     try:
-        async with asyncio.timeout(ORDER_S):
-            line = await mate.replies.get()
-    except TimeoutError as error:
-        raise WorkerError(f"process {mate.pid} does not obey") from error
-    if not line:
-        raise WorkerError(f"process {mate.pid} ended")
-    reply = orjson.loads(line)
+        async with asyncio.timeout(limit_s):
+            while line := await mate.replies.get():
+                reply: Document = orjson.loads(line)
+                if reply.get("number") == number:
+                    return reply
+    except TimeoutError:
+        return {"reason": f"process {mate.pid} does not obey"}
+    mate.replies.put_nowait(b"")  # it stays so
+    return {"reason": f"process {mate.pid} ended"}
+
+
+def _check(reply: Document) -> None:
+    """Refuse a reply that is no good one."""
     if not (reply.get("ok") or reply.get("ready")):
         raise WorkerError(str(reply.get("reason")))

@@ -165,6 +165,8 @@ class Dispatch:
         """Decode a request, or say what is wrong with it."""
         limit_bytes = self._limits.body_max_bytes
         try:
+            if head.fault:
+                raise MalformedError(head.fault)
             return route.decode(route.model, head.envelope, body, limit_bytes)
         except MalformedError as error:
             return refusal(error, route.model.headers), outcome_of(error)
@@ -203,7 +205,7 @@ class Dispatch:
         """Answer an inference that will stand in no queue."""
         exchange.answered(*refused)
         if call is None:
-            call = undecoded(exchange.route.model, exchange.head.known_envelope)
+            call = undecoded(exchange.route.model, exchange.head.envelope)
         call.arrived_s = exchange.arrived_s
         self._note_unrun(call, refused[1])
 

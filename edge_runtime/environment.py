@@ -143,6 +143,19 @@ class Environment:
             raise SettingsError(f"{name} must lie in 0..1, not {text!r}")
         return value
 
+    def number(self, name: str, *, high: float) -> float | None:
+        """Return a number above 0 and at most `high`, or None without the setting."""
+        if name not in self:
+            return None
+        text = self.required(name)
+        try:
+            value = float(text)
+        except ValueError:
+            value = -1.0
+        if not 0.0 < value <= high:
+            raise SettingsError(f"{name} must lie in (0, {high:g}], not {text!r}")
+        return value
+
     def seconds(self, name: str, *, default: float) -> float:
         """Return a time in seconds, above 0 and at most a day."""
         text = self._values.get(name) or str(default)

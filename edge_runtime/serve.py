@@ -3,19 +3,17 @@
 import asyncio
 import contextlib
 import errno
-import fcntl
-import os
 import signal
 import socket
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
+from edge_runtime.alone import only_supervisor
 from edge_runtime.control import serve_control, socket_path
-from edge_runtime.durable import make_dir
-from edge_runtime.errors import ControlError, SettingsError
+from edge_runtime.errors import SettingsError
 from edge_runtime.http.tls import tls_context
 from edge_runtime.log import log
+from edge_runtime.pulse import tell_pulse
+from edge_runtime.service_manager import ServiceManager
 from edge_runtime.settings import ServeSettings
 from edge_runtime.slots import open_slots
 from edge_runtime.start_pages import give_back_start_pages
@@ -30,8 +28,8 @@ _BIND_S = 15.0
 _BIND_PAUSE_S = 0.2
 
 
-def serve(settings: ServeSettings) -> int:
-    """Serve until SIGTERM or SIGINT; return the exit code.
+def serve(settings: ServeSettings, manager: ServiceManager) -> int:
+    """Serve until SIGTERM or SIGINT, and tell `manager` how; return the exit code.
 
     Raises:
         ControlError: Another supervisor has this state directory.
@@ -39,12 +37,14 @@ def serve(settings: ServeSettings) -> int:
     """
     if settings.access is not None and settings.access.tls is not None:
         tls_context(settings.access.tls)  # each worker makes its own
-    with _only_one(settings.state_dir), _listen(settings) as listener:
-        asyncio.run(_run(settings, listener))
+    with only_supervisor(settings.state_dir), _listen(settings) as listener:
+        asyncio.run(_run(settings, listener, manager))
     return 0
 
 
-async def _run(settings: ServeSettings, listener: socket.socket) -> None:
+async def _run(
+    settings: ServeSettings, listener: socket.socket, manager: ServiceManager
+) -> None:
     """Boot, obey, and stop when told."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -56,7 +56,10 @@ async def _run(settings: ServeSettings, listener: socket.socket) -> None:
     log("serving", host=host, port=port, state_dir=str(settings.state_dir))
     booting = asyncio.create_task(supervisor.boot())
     booting.add_done_callback(lambda _: give_back_start_pages())
+    pulse = asyncio.create_task(tell_pulse(supervisor, booting, manager))
     await stopped.wait()
+    pulse.cancel()
+    manager.stopping()
     log("stopping")
     control.close()
     listener.close()
@@ -65,21 +68,6 @@ async def _run(settings: ServeSettings, listener: socket.socket) -> None:
         await booting
     await supervisor.stop()
     socket_path(settings.state_dir).unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _only_one(state_dir: Path) -> Iterator[None]:
-    """Hold the state directory against a second supervisor."""
-    run_dir = state_dir / "run"
-    make_dir(run_dir)
-    descriptor = os.open(run_dir / "supervisor.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError as error:
-        raise ControlError(f"another supervisor serves from {state_dir}") from error
-    finally:
-        os.close(descriptor)
 
 
 def _listen(settings: ServeSettings) -> socket.socket:

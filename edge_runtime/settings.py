@@ -16,6 +16,7 @@ from packhorse.names import SHA256
 
 _PORT_MAX = 65_535
 _PROCESSES_MAX = 64
+_FAILURES_MAX = 1000
 
 
 NO_RELEASE = "no release is installed yet"
@@ -78,6 +79,23 @@ class LogSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class HealthSettings:
+    """How the owner of a gateway watches a new release on its probation.
+
+    Attributes:
+        command: A line for the shell that ends with 0 where all is well; "" for none.
+        every_s: Time from one run of it to the next.
+        limit_s: Time that one run may take.
+        failures_max: Runs in a row that may fail before the release is gone back from.
+    """
+
+    command: str = ""
+    every_s: float = 5.0
+    limit_s: float = 5.0
+    failures_max: int = 3
+
+
+@dataclass(frozen=True, slots=True)
 class ContainerSettings:
     """What Vertex AI tells a serving container, and which bundle it may serve.
 
@@ -107,6 +125,7 @@ class ServeSettings:
         retry_s: Time until a slot that nobody could serve is tried again.
         drain_s: Time an idle connection of a replaced worker stays open.
         stop_s: Time running requests get to finish when told to stop.
+        health: How its owner watches a new release.
     """
 
     host: str
@@ -124,6 +143,7 @@ class ServeSettings:
     processes: int = 1
     access: AccessSettings | None = None
     prediction_log: LogSettings = field(default_factory=LogSettings)
+    health: HealthSettings = field(default_factory=HealthSettings)
 
     def __post_init__(self) -> None:
         """Refuse what cannot go together."""
@@ -159,6 +179,7 @@ def serve_settings(values: Mapping[str, str]) -> ServeSettings:
         ),
         access=access,
         prediction_log=_prediction_log(environ),
+        health=_health(environ),
     )
 
 
@@ -209,6 +230,21 @@ def _prediction_log(environ: Environment) -> LogSettings:
             "PACKHORSE_PREDICTION_LOG_MAX_BYTES",
             high=1024**4,
             default=standard.max_bytes,
+        ),
+    )
+
+
+def _health(environ: Environment) -> HealthSettings:
+    standard = HealthSettings()
+    return HealthSettings(
+        command=environ.text("PACKHORSE_HEALTH_COMMAND", standard.command),
+        every_s=environ.seconds("PACKHORSE_HEALTH_EVERY_S", default=standard.every_s),
+        limit_s=environ.seconds("PACKHORSE_HEALTH_LIMIT_S", default=standard.limit_s),
+        failures_max=environ.integer(
+            "PACKHORSE_HEALTH_FAILURES_MAX",
+            low=1,
+            high=_FAILURES_MAX,
+            default=standard.failures_max,
         ),
     )
 

@@ -11,39 +11,38 @@ from edge_runtime.errors import WorkerError
 from edge_runtime.log import log
 from edge_runtime.worker_process import WorkerProcess
 
+DRAIN_S = 0.5
+"""Time for a worker to take the order to drain. One that hangs cannot end what it
+answers either, and nobody else can come by the connections that it holds."""
+
 
 class Shift:
     """The worker on duty, and the one before it while it may have to return."""
 
-    def __init__(self, *, probation_s: float) -> None:
-        """Start with nobody on duty.
-
-        Args:
-            probation_s: Time that a replaced worker is kept warm.
-        """
+    def __init__(self) -> None:
+        """Start with nobody on duty."""
         self.current: WorkerProcess | None = None
         self.previous: WorkerProcess | None = None
-        self._probation_s = probation_s
-        self._probation: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def hand_to(self, worker: WorkerProcess) -> None:
+    async def hand_to(self, worker: WorkerProcess, *, keeps_warm: bool = True) -> None:
         """Let a ready worker accept, and the one on duty drain.
 
-        The old worker is kept warm if it serves a release.
+        Args:
+            worker: Answers from now on.
+            keeps_warm: Whether the one before stays, if it serves a release.
 
         Raises:
             WorkerError: The new worker ended; the old one is still on duty.
         """
-        await worker.order("accept")
-        self.end_probation()
+        await _accept(worker)
+        self.let_go()
         old, self.current = self.current, worker
         if old is None or not old.is_alive:
             return
         await _drain(old)
-        if old.release:
+        if old.release and keeps_warm:
             self.previous = old
-            self._probation = self.spawn(self._keep_warm(old))
         else:
             self.spawn(_retire(old))
 
@@ -56,11 +55,9 @@ class Shift:
         good, bad = self.previous, self.current
         if good is None:
             raise WorkerError("no worker is kept warm")
-        if self._probation is not None:
-            self._probation.cancel()
         self.previous = None
         try:
-            await good.order("accept")
+            await _accept(good)
         except WorkerError:
             self.spawn(_retire(good))
             raise
@@ -70,11 +67,8 @@ class Shift:
             self.spawn(_retire(bad))
         return good
 
-    def end_probation(self) -> None:
-        """Let the warm worker go."""
-        if self._probation is not None:
-            self._probation.cancel()
-            self._probation = None
+    def let_go(self) -> None:
+        """End the warm worker."""
         if self.previous is not None:
             self.spawn(_retire(self.previous))
             self.previous = None
@@ -103,27 +97,35 @@ class Shift:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _keep_warm(self, worker: WorkerProcess) -> None:
-        """End a replaced worker when its probation is over."""
-        await asyncio.sleep(self._probation_s)
-        if worker is self.previous:
-            self.previous, self._probation = None, None
-            log("probation_over", slot=worker.slot, release=worker.release)
-            self.spawn(_retire(worker))
+
+async def _accept(worker: WorkerProcess) -> None:
+    """Let a worker accept.
+
+    Raises:
+        WorkerError: It does not.
+    """
+    reply = await worker.order("accept")
+    if reply["ok"] is not True:
+        raise WorkerError(str(reply["reason"]))
 
 
 async def _drain(worker: WorkerProcess) -> None:
-    """Tell a worker to leave new connections to others; a dead one has none."""
+    """Tell a worker to leave new connections to others; one that hangs is ended."""
     try:
-        await worker.order("drain")
+        reply = await worker.order("drain", limit_s=DRAIN_S)
     except WorkerError as error:
         log("drain_failed", slot=worker.slot, reason=str(error))
+        worker.kill()
+        return
+    if reply["ok"] is not True:
+        log("drain_failed", slot=worker.slot, reason=str(reply["reason"]))
 
 
 async def _retire(worker: WorkerProcess) -> None:
     """End a worker once its idle connections had time to be used or closed."""
     drain_s = worker.config.drain_s
     try:
-        await asyncio.sleep(drain_s)
+        if worker.is_alive:
+            await asyncio.sleep(drain_s)
     finally:
         await worker.stop()

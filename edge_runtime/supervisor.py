@@ -1,42 +1,33 @@
-"""Own the listening socket; start, ready, switch and replace workers.
+"""Own the listening socket; obey orders that change what serves, and say what does.
 
 The socket is open from start to stop, so no client is ever refused while workers
 come and go. A switch starts the new worker beside the old one, waits until its
 golden samples have run, makes the slot active on disk, lets the new worker accept
-and the old one drain. The old one stays warm for a probation time: if the new one
-dies within it, the old one accepts again at once and the link goes back. A worker
-that was killed from outside is started once more first.
+and the old one drain. The old one stays warm for a probation time, so that going
+back takes no time. What befalls a worker meanwhile is guard.py's business.
 
-A worker that dies is replaced, after a pause that grows. When a slot's worker
-dies or fails to become ready too often, the other slot serves if it holds a
-release; else a worker without a release answers 503 and says why, and the slot
-is tried again from time to time.
+A model may take long to load. Who changes the release waits for that with `_change`
+alone, and takes the guard's turn only for the change itself: a worker that dies
+meanwhile is replaced at once.
 """
 
 import asyncio
-import signal
 import socket
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from edge_runtime.control import Document, is_inside
-from edge_runtime.errors import ControlError, EdgeError, WorkerError
+from edge_runtime.duty import Duty
+from edge_runtime.errors import ControlError
+from edge_runtime.guard import Guard
+from edge_runtime.handover import BY_HAND, REASON_MAX, Handover, switched
 from edge_runtime.log import log
-from edge_runtime.settings import NO_RELEASE, ServeSettings
-from edge_runtime.shift import Shift
+from edge_runtime.settings import ServeSettings
 from edge_runtime.slots import Slot, Slots
-from edge_runtime.worker_config import config_of
-from edge_runtime.worker_process import WorkerProcess, start_worker
+from edge_runtime.worker_process import WorkerProcess
+from packhorse.names import Release, parse_release
 from packhorse.strict_json import Fields
-
-CRASHES_MAX = 3
-"""Times in a row that a slot's worker may fail before the other slot is asked."""
-
-STABLE_S = 60.0
-"""A worker that lived so long does not count as one that fails in a row."""
-
-_PAUSE_S = 0.2
-_PAUSE_MAX_S = 10.0
 
 
 class Supervisor:
@@ -46,23 +37,25 @@ class Supervisor:
         self, settings: ServeSettings, slots: Slots, listener: socket.socket
     ) -> None:
         """Take charge; nothing is started before `boot`."""
-        self._settings = settings
         self._slots = slots
-        self._listener = listener
-        self._port = listener.getsockname()[1]
-        self._shift = Shift(probation_s=settings.probation_s)
-        self._turn = asyncio.Lock()
-        self._crashes = 0
-        self._rolled_back = ""
-        self._pardoned = ""
+        self._duty = Duty(settings, slots, listener)
+        self._guard = Guard(settings, slots, self._duty)
+        self._shift = self._duty.shift
+        self._change = asyncio.Lock()
+
+    @property
+    def starts(self) -> int:
+        """How often starting a worker began or ended; it grows with progress."""
+        return self._duty.starts
 
     async def boot(self) -> None:
         """Serve the active slot, or the best there is."""
-        async with self._turn:
-            await self._serve_best()
+        await self._guard.boot()
 
     async def stop(self) -> None:
         """End every worker, each after what it is answering."""
+        if self._duty.is_on_probation:
+            self._duty.remember(replace(self._duty.handover, boots=0))
         await self._shift.stop()
 
     async def obey(self, order: Fields) -> Document:
@@ -79,62 +72,113 @@ class Supervisor:
             case "switch":
                 return await self._switch_to(order.text("slot"))
             case "roll_back":
-                return await self._roll_back()
+                return await self._roll_back(_reason(order) or BY_HAND)
+            case "serve_nothing":
+                return await self._withdraw(order.text("release"), _reason(order))
             case "recent":
-                return await self._save_recent(Path(order.text("path")))
+                after_us = order.integer("after_us") if "after_us" in order else 0
+                return await self._save_recent(Path(order.text("path")), after_us)
             case other:
                 raise ControlError(f"unknown order {other[:80]!r}")
 
     def status(self) -> Document:
-        """Say what serves; `previous` names the slot that is kept warm."""
+        """Say what serves; `previous` names the slot that it may go back to."""
         current, previous = self._shift.current, self._shift.previous
+        former = self._duty.former if self._duty.is_on_probation else None
         return {
             "ok": True,
             "slot": current.slot if current else "",
             "release": current.release if current else "",
             "ready": bool(current and current.release),
             "worker_pid": current.process.pid if current else 0,
-            "previous": previous.slot if previous else "",
-            "port": self._port,
-            "reason": (current.reason if current else "") or self._rolled_back,
+            "previous": previous.slot if previous else former.name if former else "",
+            "port": self._duty.port,
+            "reason": (current.reason if current else "") or self._guard.fallen,
         }
-
-    # Orders.
 
     async def _switch_to(self, name: str) -> Document:
         """Serve a slot; on failure everything stays as it was."""
         slot = self._slots.slot(name)
         begun_s = time.monotonic()
-        async with self._turn:
-            if not self._serves(slot):
-                await self._take_over(slot, await self._start(slot))
-                self._rolled_back = self._pardoned = ""
+        async with self._change:
+            if not self._duty.serves(slot):
+                await self._change_to(slot)
         took_s = time.monotonic() - begun_s
         log(
             "switch_done", slot=name, release=str(slot.release), took_s=round(took_s, 3)
         )
         return {"ok": True, "took_s": took_s}
 
-    async def _roll_back(self) -> Document:
-        """Serve what was served before: the warm worker, else the other slot."""
-        async with self._turn:
-            if self._shift.previous is not None:
-                await self._take_back("rolled back as asked")
-                return {"ok": True}
-            named = self._slots.named()
-            if named is None:
-                raise ControlError(
-                    "nothing serves, so there is nothing to go back from"
-                )
-            other = self._slots.other(named)
-            await self._take_over(other, await self._start(other))
+    async def _change_to(self, slot: Slot) -> None:
+        """Serve a slot that does not serve."""
+        if self._duty.is_warm(slot):
+            async with self._guard.turn:
+                await self._duty.take_back(switched(slot.release, None))
+                self._guard.forgive()
+            return
+        worker = await self._duty.start(slot)
+        async with self._guard.turn:
+            active = self._slots.active()
+            handover = switched(slot.release, active.release if active else None)
+            await self._duty.take_over(slot, worker, handover)
+            self._guard.forgive()
+            self._guard.watch(worker)
+
+    async def _roll_back(self, reason: str) -> Document:
+        """Serve what was served before: by the warm worker, else by a new one."""
+        begun_s = time.monotonic()
+        async with self._change:
+            former = self._former()
+            is_warm = self._duty.is_warm(former)
+            worker = None if is_warm else await self._duty.start(former)
+            async with self._guard.turn:
+                await self._guard.go_back(former, reason, worker)
+        took_s = time.monotonic() - begun_s
+        return {"ok": True, "release": str(former.release), "took_s": took_s}
+
+    def _former(self) -> Slot:
+        """Return the slot to go back to.
+
+        Raises:
+            ControlError: There is none.
+        """
+        former, serving = self._duty.former, self._slots.active()
+        if former is None:
+            raise ControlError(
+                f"there is nothing to go back to from {serving.release}"
+                if serving
+                else "nothing serves, so there is nothing to go back from"
+            )
+        return former
+
+    async def _withdraw(self, name: str, reason: str) -> Document:
+        """Serve nothing instead of a release that nobody may run."""
+        release = parse_release(name)
+        async with self._change:
+            self._check_serves(release)
+            worker = await self._duty.start(None, reason=reason)
+            async with self._guard.turn:
+                await self._duty.withdraw(worker, Handover(None, reason=reason))
+                self._guard.forgive()
+                self._guard.watch(worker)
+        log("serving_nothing", release=name, reason=reason)
         return {"ok": True}
 
-    async def _save_recent(self, path: Path) -> Document:
-        """Have the serving worker write its last requests."""
+    def _check_serves(self, release: Release) -> None:
+        """Refuse to take from service what is not in it."""
+        worker, active = self._shift.current, self._slots.active()
+        serving = parse_release(worker.release) if worker and worker.release else None
+        found = {serving, active.release if active else None} - {None}
+        if found - {release}:
+            raise ControlError(f"{release} does not serve, {serving or 'nothing'} does")
+
+    async def _save_recent(self, path: Path, after_us: int) -> Document:
+        """Have the serving worker write the requests that it noted after that."""
         if not is_inside(path, self._slots.state_dir):
             raise ControlError("recent requests stay in the state directory")
-        return await self._worker().order("recent", path=str(path))
+        return await self._worker().order(
+            "recent", path=str(path), after_us=str(after_us)
+        )
 
     def _worker(self) -> WorkerProcess:
         worker = self._shift.current
@@ -142,157 +186,7 @@ class Supervisor:
             raise ControlError("nothing serves yet")
         return worker
 
-    def _serves(self, slot: Slot) -> bool:
-        """Say whether the slot, with what is in it now, serves already."""
-        worker, active = self._shift.current, self._slots.active()
-        return (
-            worker is not None
-            and worker.is_alive
-            and active == slot
-            and worker.slot == slot.name
-            and worker.release == str(slot.release)
-        )
 
-    # Changing workers. Whoever calls these holds the turn.
-
-    async def _start(self, slot: Slot | None, *, reason: str = "") -> WorkerProcess:
-        """Start a worker on a slot, or on none, and wait until it is ready."""
-        config = config_of(
-            self._settings,
-            listener_fd=self._listener.fileno(),
-            slot=slot.name if slot else "",
-            reason=reason,
-        )
-        worker = await start_worker(config, ready_s=self._settings.ready_s)
-        log("worker_ready", slot=config.slot, release=worker.release)
-        return worker
-
-    async def _take_over(self, slot: Slot, worker: WorkerProcess) -> None:
-        """Let a ready worker answer for `slot`, now and after a restart."""
-        former = self._slots.active()
-        try:
-            self._slots.activate(slot)
-            await self._put_on_duty(worker)
-        except (EdgeError, OSError):
-            if former is not None:
-                self._slots.activate(former)
-            await worker.stop()
-            raise
-
-    async def _put_on_duty(self, worker: WorkerProcess) -> None:
-        await self._shift.hand_to(worker)
-        self._shift.spawn(self._watch(worker))
-
-    async def _take_back(self, reason: str) -> None:
-        """Let the warm worker answer again, now and after a restart."""
-        self._note_fall(await self._shift.take_back(), reason)
-
-    def _note_fall(self, good: WorkerProcess | None, reason: str) -> None:
-        """Make what serves again what serves after a restart."""
-        if good is None:
-            return
-        fallen = self._slots.active()
-        self._slots.activate(self._slots.slot(good.slot))
-        self._rolled_back = f"{fallen.release if fallen else 'a release'}: {reason}"
-        log("rolled_back", release=good.release, reason=self._rolled_back)
-
-    async def _watch(self, worker: WorkerProcess) -> None:
-        """Replace a worker that ends while it is on duty."""
-        code = await worker.exited()
-        async with self._turn:
-            is_on_duty = worker is self._shift.current
-            self._shift.forget(worker)
-            if not is_on_duty:
-                return
-            log("worker_died", slot=worker.slot, release=worker.release, code=code)
-            if await self._returned(worker, code):
-                return
-            self._crashes = 1 if worker.lived_s > STABLE_S else self._crashes + 1
-            await asyncio.sleep(_pause_s(self._crashes))
-            await self._serve_best()
-
-    async def _returned(self, fallen: WorkerProcess, code: int) -> bool:
-        """Go back to the warm worker if there is one; say whether somebody serves."""
-        if self._shift.previous is None:
-            return False
-        try:
-            if code == -signal.SIGKILL and self._pardoned != fallen.release:
-                await self._pardon(fallen)
-            else:
-                await self._take_back(f"its worker ended with {code}")
-        except (EdgeError, OSError) as error:
-            log("roll_back_failed", reason=str(error))
-            return False
-        return True
-
-    async def _pardon(self, fallen: WorkerProcess) -> None:
-        """Start a worker again that was killed from outside, while the warm one serves.
-
-        A release that is to blame, for it takes all memory, is killed again.
-        """
-        self._pardoned = fallen.release
-        await self._shift.take_back()
-        slot = self._slots.slot(fallen.slot)
-        try:
-            await self._put_on_duty(await self._start(slot))
-        except (EdgeError, OSError) as error:
-            self._note_fall(self._shift.current, str(error))
-
-    # Finding something to serve.
-
-    async def _serve_best(self) -> None:
-        """Serve the active slot; the other one if that fails; else say why not."""
-        reasons: list[str] = []
-        for slot in self._candidates():
-            reason = await self._persist(slot)
-            if not reason:
-                self._rolled_back = "; ".join(reasons)
-                return
-            reasons.append(reason)
-            self._crashes = 0
-        await self._serve_nothing("; ".join(reasons))
-
-    def _candidates(self) -> list[Slot]:
-        """Return the slots that hold a release, the active one first."""
-        slots = self._slots
-        first = slots.named() or slots.slot("a")
-        return [slot for slot in (first, slots.other(first)) if slot.is_sealed]
-
-    async def _persist(self, slot: Slot) -> str:
-        """Try a slot until it serves or has failed too often; say why it did."""
-        reason = f"the worker of {slot.release} ended {self._crashes} times in a row"
-        while self._crashes < CRASHES_MAX:
-            try:
-                await self._take_over(slot, await self._start(slot))
-            except (EdgeError, OSError) as error:
-                self._crashes += 1
-                reason = f"{slot.release} does not become ready: {error}"
-                log("worker_failed", slot=slot.name, reason=reason)
-                await asyncio.sleep(_pause_s(self._crashes))
-            else:
-                return ""
-        return reason
-
-    async def _serve_nothing(self, reason: str) -> None:
-        """Answer 503 with the reason, and try the slots again later."""
-        if self._shift.current is None:
-            try:
-                worker = await self._start(None, reason=reason or NO_RELEASE)
-                await self._put_on_duty(worker)
-            except WorkerError as error:
-                reason = str(error)
-                log("worker_failed", slot="", reason=reason)
-        if reason:
-            self._shift.spawn(self._retry_later())
-
-    async def _retry_later(self) -> None:
-        await asyncio.sleep(self._settings.retry_s)
-        async with self._turn:
-            worker = self._shift.current
-            if worker is None or not worker.slot:
-                await self._serve_best()
-
-
-def _pause_s(crashes: int) -> float:
-    """Return how long to wait after so many failures in a row."""
-    return float(min(_PAUSE_MAX_S, _PAUSE_S * 2 ** (crashes - 1)))
+def _reason(order: Fields) -> str:
+    """Return why an order was given; "" where it does not say."""
+    return order.text("reason")[:REASON_MAX] if "reason" in order else ""

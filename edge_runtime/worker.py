@@ -2,12 +2,15 @@
 
 The supervisor forks it; they share the listening socket and a line between them.
 It loads the slot's model, runs the golden samples, and says `ready`; only then
-is it ever told to accept. Orders and replies are JSON, one a line, in order.
+is it ever told to accept. Orders and replies are JSON, one a line, in order; a
+reply repeats the order's `number`.
 
     {"do": "accept"}                 take new connections
     {"do": "drain"}                  leave them to another worker; stay warm
+    {"do": "health"}                 say whether the slot's release is ready
     {"do": "models"}                 name the models, and whether they are ready
-    {"do": "recent", "path": "…"}    write the last live requests to a file
+    {"do": "recent", "path": "…", "after_us": "…"}
+                                     write the live requests since then to a file
 
 SIGTERM, and the end of the supervisor, both mean: finish what runs, then exit 0.
 """
@@ -20,6 +23,7 @@ import resource
 import signal
 import socket
 from collections.abc import Coroutine, Mapping
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -29,7 +33,7 @@ import uvloop
 from edge_runtime.answering import Answering
 from edge_runtime.arenas import limit_arenas
 from edge_runtime.confined import MEMORY_PER_BYTE
-from edge_runtime.crew import Crew, Mates, fork_crew
+from edge_runtime.crew import HEALTH_S, Crew, Mates, fork_crew
 from edge_runtime.errors import EdgeError, WorkerError
 from edge_runtime.http.tls import REFRESH_S
 from edge_runtime.log import log
@@ -75,6 +79,7 @@ class Worker:
         self._server = self._answering.server
         self._listener = socket.socket(fileno=config.listener_fd)
         self._tasks: set[asyncio.Task[object]] = set()
+        self._is_short = False
 
     async def run(self) -> int:
         """Obey until told to stop, or until a mate is lost.
@@ -96,8 +101,9 @@ class Worker:
         await _say(writer, {"ready": True, "release": self._release})
         await asyncio.wait([obeying, losing], return_when=asyncio.FIRST_COMPLETED)
         lost = losing.result() if losing.done() else None
-        obeying.cancel()
+        self._is_short = lost is not None
         await self._stop()
+        obeying.cancel()
         timekeeper.cancel()
         telling.cancel()
         renewing.cancel()
@@ -131,19 +137,25 @@ class Worker:
     ) -> None:
         """Carry out one order after the other."""
         while line := await reader.readline():
+            order = orjson.loads(line)
             try:
-                reply = await self._carry_out(orjson.loads(line))
+                reply = await self._carry_out(order)
             except (EdgeError, OSError) as error:
-                reply = {"ok": False, "reason": str(error)}
-            await _say(writer, reply)
+                reply = {"ok": False, "reason": str(error)[:REASON_MAX]}
+            await _say(writer, {**reply, "number": order["number"]})
 
     async def _carry_out(self, order: Mapping[str, str]) -> dict[str, object]:
         match order["do"]:
+            case "health":
+                await self._check_health(order)
             case "accept":
+                self._check_whole()
                 await self._mates.order(order)
                 tls = self._answering.tls
                 context = tls.context if tls else None
                 await self._server.accept(self._listener, tls=context)
+            case "drain" if self._is_short:
+                pass  # it drains already, and ends
             case "drain":
                 self._server.stop_accepting()
                 await self._mates.order(order)
@@ -155,11 +167,30 @@ class Worker:
                 if not self._config.slot:
                     raise WorkerError("no release of a slot is served")
                 await self._mates.order(order)
-                save = partial(self._answering.save_recent, Path(order["path"]))
-                return {"ok": True, "count": await asyncio.to_thread(save)}
+                path, after_us = Path(order["path"]), int(order["after_us"])
+                save = partial(self._answering.save_recent, path, after_us)
+                return {"ok": True, **asdict(await asyncio.to_thread(save))}
             case other:
                 return {"ok": False, "reason": f"unknown order {other!r}"}
         return {"ok": True}
+
+    async def _check_health(self, order: Mapping[str, str]) -> None:
+        """Ask every process whether the slot's release is ready in it.
+
+        Raises:
+            WorkerError: It is not, in one of them.
+        """
+        self._check_whole()
+        if self._config.slot:
+            model = self._models.all()[0]
+            if not model.is_ready:
+                model.try_again()
+                raise WorkerError(model.reason)
+        await self._mates.order(order, limit_s=HEALTH_S)
+
+    def _check_whole(self) -> None:
+        if self._is_short:
+            raise WorkerError("one of its processes ended")
 
     async def _drain(self) -> None:
         """Let the connections end; the process stays warm for a way back."""

@@ -1,11 +1,13 @@
 """A worker as its supervisor sees it: a process with a line to it."""
 
 import asyncio
+import itertools
 import json
 import os
 import signal
 import socket
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -43,6 +45,7 @@ class WorkerProcess:
     writer: asyncio.StreamWriter
     ready_at_s: float = field(default_factory=time.monotonic)
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    numbers: Iterator[int] = field(default_factory=itertools.count)
 
     @property
     def slot(self) -> str:
@@ -64,28 +67,52 @@ class WorkerProcess:
         """Time since it became ready."""
         return time.monotonic() - self.ready_at_s
 
-    async def order(self, do: str, **fields: str) -> dict[str, object]:
+    async def order(
+        self, do: str, *, limit_s: float = ORDER_S, **fields: str
+    ) -> dict[str, object]:
         """Give one order and return the reply.
 
         Raises:
             WorkerError: The worker ended, or gave no reply in time.
         """
-        line = json.dumps({"do": do, **fields}).encode() + b"\n"
         try:
-            async with self.turn, asyncio.timeout(ORDER_S):
-                self.writer.write(line)
-                await self.writer.drain()
-                reply = await self.reader.readline()
-        except (OSError, TimeoutError) as error:
-            raise WorkerError(f"worker {self.process.pid} does not obey") from error
-        if not reply:
-            raise WorkerError(f"worker {self.process.pid} ended")
-        document: dict[str, object] = json.loads(reply)
-        return document
+            async with self.turn, asyncio.timeout(limit_s):
+                return await self._exchange({"do": do, **fields})
+        except TimeoutError as error:
+            raise WorkerError(
+                f"worker {self.process.pid} did not obey within {limit_s:g} s"
+            ) from error
+        except OSError as error:
+            raise WorkerError(f"worker {self.process.pid} ended") from error
+
+    async def check_health(self, *, limit_s: float) -> None:
+        """Ask whether its release is ready, in all of its processes.
+
+        Raises:
+            WorkerError: It is not, or the worker ended, or did not say in time.
+        """
+        reply = await self.order("health", limit_s=limit_s)
+        if reply["ok"] is not True:
+            raise WorkerError(str(reply["reason"]))
+
+    async def _exchange(self, order: dict[str, str]) -> dict[str, object]:
+        """Send an order; pass over late replies to those before it."""
+        number = next(self.numbers)
+        self.writer.write(json.dumps({**order, "number": number}).encode() + b"\n")
+        await self.writer.drain()
+        while line := await self.reader.readline():
+            reply: dict[str, object] = json.loads(line)
+            if reply.pop("number") == number:
+                return reply
+        raise WorkerError(f"worker {self.process.pid} ended")
 
     async def exited(self) -> int:
         """Wait for the process to end and return its exit code."""
         return await self.process.wait()
+
+    def kill(self) -> None:
+        """End it as it is; its own processes end with it."""
+        self.process.kill()
 
     async def stop(self) -> None:
         """Let it finish what runs, then end it."""

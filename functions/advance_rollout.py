@@ -34,6 +34,10 @@ from packhorse.strict_json import Fields, decode_json
 ADVANCE_MAX_BYTES = 1024
 """An `advance` event names a model, or none."""
 
+RENEWAL_MINUTE = 23
+"""Of each hour: then the role `rollouts` is renewed, if it grows old, and follows
+what keyholders decided. Both read the bucket, which each minute is not worth."""
+
 SERVING_STEP = "deploy_serving"
 """What the ledger and its reasons call the deployment on the serving endpoint."""
 
@@ -48,6 +52,8 @@ def advance_rollout(message: Message) -> None:
     outbox.flush(wiring.ledger(), wiring.publisher())
     if failures:
         raise failures[0]
+    if not model and message.published_at.minute == RENEWAL_MINUTE:
+        replies.note(renewed=list(wiring.rollout_repository().renew_roles()))
 
 
 def _model(body: bytes) -> str:

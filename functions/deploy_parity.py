@@ -11,7 +11,7 @@ from functions.adapters.parity import measure_parity, read_samples
 from functions.deploy_steps import endpoints_of, read_release, served_bundle
 from functions.errors import NotFoundError
 from functions.release.records import ReleaseRecord, ReleaseState
-from packhorse.golden import Comparison
+from packhorse.comparison import Comparison
 
 
 @functions_framework.http

@@ -10,6 +10,7 @@ CloudError
 ├── PreconditionMissingError     a change came without saying what it changes
 ├── ReportRefusedError           a report that must not be counted
 ├── EnrolmentRefusedError        no valid one-time token came with the key
+├── DeviceRefusedError           we know the device, and refuse it what it asks
 ├── UnauthorisedError            the caller did not prove who it is
 │   └── NotAllowedError              it did, and may not call this
 └── UpstreamError                a service we call did not do its part
@@ -56,6 +57,19 @@ class ReportRefusedError(CloudError):
 
 class EnrolmentRefusedError(CloudError):
     """The key came without a token that admits a device."""
+
+
+class DeviceRefusedError(CloudError):
+    """The device is known, and does not get what it asks for.
+
+    Attributes:
+        told: What its program must know to go on, beside the sentence.
+    """
+
+    def __init__(self, message: str, **told: object) -> None:
+        """Keep what the answer tells."""
+        super().__init__(message)
+        self.told = told
 
 
 class UnauthorisedError(CloudError):

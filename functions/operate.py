@@ -5,32 +5,23 @@ Whoever calls is verified and written into the record. A change names, in
 """
 
 import re
-import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 import flask
 import functions_framework
 
-from functions import outbox, replies, wiring
-from functions.errors import (
-    ConflictError,
-    NotFoundError,
-    PreconditionMissingError,
-    StaleError,
-)
-from functions.release import enrolment, rollout
+from functions import operate_devices, outbox, replies, wiring
+from functions.errors import NotFoundError, PreconditionMissingError, StaleError
+from functions.operate_requests import read_fields, take_reason
+from functions.release import rollout
 from functions.release.records import Change, ReleaseRecord
 from functions.release.rollout import RolloutRecord
 from functions.release.rollout_json import encode_record
 from packhorse.assignment import encode_bundle_ref
 from packhorse.errors import MalformedError
-from packhorse.names import check_device, check_model, check_ring, parse_release
-from packhorse.strict_json import Fields, decode_json
+from packhorse.names import check_model, parse_release
 
-BODY_MAX_BYTES = 16_384
-REASON_MAX = 500
-_TOKEN_BYTES = 32
 _ETAG = re.compile(r'(?:W/)?"([0-9]{1,9})"')
 
 Answer = Callable[[flask.Request, str, str], replies.Reply]
@@ -68,20 +59,20 @@ def _read_rollout(request: flask.Request, name: str, caller: str) -> replies.Rep
 
 
 def _halt(request: flask.Request, name: str, caller: str) -> replies.Reply:
-    reason = _reason(_body(request), f"halted by {caller}")
+    reason = take_reason(read_fields(request), f"halted by {caller}")
     return _change(request, name, caller, lambda it: rollout.halt(it, reason=reason))
 
 
 def _open(request: flask.Request, name: str, caller: str) -> replies.Reply:
-    _body(request).done()
+    read_fields(request).done()
     now = datetime.now(UTC)
     return _change(request, name, caller, lambda it: rollout.resume(it, at=now))
 
 
 def _withdraw(request: flask.Request, name: str, caller: str) -> replies.Reply:
-    fields = _body(request)
+    fields = read_fields(request)
     release = parse_release(fields.text("release"))
-    reason = _reason(fields, f"withdrawn by {caller}")
+    reason = take_reason(fields, f"withdrawn by {caller}")
     if release.model != name:
         raise MalformedError(f"{release} is no release of {name}")
     return _change(
@@ -126,37 +117,6 @@ def _check_match(request: flask.Request, record: RolloutRecord) -> None:
         )
 
 
-def _invite_device(request: flask.Request, name: str, caller: str) -> replies.Reply:
-    del name
-    fields = _body(request)
-    device = check_device(fields.text("device"))
-    ring = check_ring(fields.integer("ring"))
-    fields.done()
-    _check_not_enrolled(device)
-    now = datetime.now(UTC)
-    token = secrets.token_urlsafe(_TOKEN_BYTES)
-    expires_at = now + enrolment.INVITATION_VALID
-    invitation = enrolment.Invitation(device, ring, caller, expires_at)
-    wiring.device_store().write_if_generation(
-        enrolment.invitation_name(token),
-        enrolment.encode_invitation(invitation),
-        enrolment.ABSENT,
-    )
-    wiring.ledger().invite_device(device, ring=ring, by=caller, at=now)
-    replies.note(device=device, ring=ring)
-    answer = {"device": device, "ring": ring, "token": token}
-    return replies.Reply(201, {**answer, "expires_at": expires_at.isoformat()})
-
-
-def _check_not_enrolled(device: str) -> None:
-    name = enrolment.device_name(device)
-    if wiring.device_store().read(name, enrolment.RECORD_MAX_BYTES) is not None:
-        raise ConflictError(
-            f"{device} is enrolled already; delete {name} from the device bucket first "
-            f"if it has lost its key"
-        )
-
-
 def _rollout(name: str) -> RolloutRecord:
     model = check_model(name)
     record = wiring.ledger().rollout(model)
@@ -171,20 +131,6 @@ def _rollout_reply(record: RolloutRecord) -> replies.Reply:
 
 def _etag(record: RolloutRecord) -> str:
     return f'"{record.sequence}"'
-
-
-def _body(request: flask.Request) -> Fields:
-    body = replies.read_body(request, limit_bytes=BODY_MAX_BYTES)
-    value = decode_json(body or b"{}", what="request", limit_bytes=BODY_MAX_BYTES)
-    return Fields(value, "the request")
-
-
-def _reason(fields: Fields, default: str) -> str:
-    reason = default
-    if "reason" in fields:
-        reason = fields.text("reason", max_length=REASON_MAX) or default
-    fields.done()
-    return reason
 
 
 def _release_json(
@@ -221,5 +167,9 @@ _ROUTES: tuple[tuple[str, str, Answer], ...] = (
     ("POST", r"/v1/rollouts/([^/]+)/halt", _halt),
     ("POST", r"/v1/rollouts/([^/]+)/open", _open),
     ("POST", r"/v1/rollouts/([^/]+)/withdraw", _withdraw),
-    ("POST", r"/v1/devices", _invite_device),
+    ("GET", r"/v1/devices", operate_devices.list_devices),
+    ("POST", r"/v1/devices", operate_devices.invite),
+    ("GET", r"/v1/devices/([^/]+)", operate_devices.show),
+    ("POST", r"/v1/devices/([^/]+)/revoke", operate_devices.revoke),
+    ("POST", r"/v1/devices/([^/]+)/rotate", operate_devices.ask_for_rotation),
 )

@@ -90,14 +90,14 @@ def _make_bundle(record: ReleaseRecord, variant: str) -> BundleRef:
         )
     image = f"{wiring.model_repository()}/{record.release.model}"
     pushed = _read_pushed(image, record)
-    tolerances = read_card(pushed.card).tolerances
+    card = read_card(pushed.card)
     with TemporaryDirectory(prefix="packhorse-") as name:
         folder = Path(name) / "files"
         folder.mkdir()
         for layer in pushed.files:
             _fetch(image, layer, folder / layer.name)
-        verdict = check_model(folder, tolerances)
-        manifest = make_manifest(pushed, variant, verdict, tolerances)
+        verdict = check_model(folder, card.tolerances)
+        manifest = make_manifest(pushed, variant, verdict, card)
         with (Path(name) / "bundle.tar").open("x+b") as bundle:
             _write(manifest, folder, bundle)
             return _store(manifest, bundle)

@@ -1,4 +1,8 @@
-"""Vouch for a packaged release in the signed repository, and have it deployed."""
+"""Vouch for a packaged release in the signed repository, and have it deployed.
+
+The schedule comes to the same function, as an event that names no release: it holds
+the keys of the release roles, so it renews those in which nothing happens.
+"""
 
 from datetime import UTC, datetime
 
@@ -20,6 +24,9 @@ MESSAGE_MAX_BYTES = 4096
 def publish_release(message: Message) -> None:
     """Take one message of the topic `packaged`."""
     release = _decode(message.data)
+    if release is None:
+        replies.note(renewed=list(wiring.release_repository().renew_roles()))
+        return
     replies.note(release=str(release))
     record = wiring.ledger().release(release)
     if record is None:
@@ -33,12 +40,12 @@ def publish_release(message: Message) -> None:
     replies.note(execution=wiring.release_workflow().start(release))
 
 
-def _decode(data: bytes) -> Release:
+def _decode(data: bytes) -> Release | None:
     value = decode_json(data, what="packaged message", limit_bytes=MESSAGE_MAX_BYTES)
     fields = Fields(value, "the packaged message")
-    release = parse_release(fields.text("release"))
+    release = fields.optional("release")
     fields.done()
-    return release
+    return None if release is None else parse_release(str(release))
 
 
 def _publish(record: ReleaseRecord) -> None:

@@ -8,7 +8,6 @@ import flask
 import functions_framework
 
 from functions import replies, topics, wiring
-from packhorse.device_key import verify_envelope
 from packhorse.errors import UntrustedError
 from packhorse.report import REPORT_MAX_BYTES, decode_report, open_envelope
 
@@ -20,10 +19,10 @@ def receive_report(request: flask.Request) -> replies.Reply:
     body = replies.read_body(request, limit_bytes=REPORT_MAX_BYTES)
     envelope = open_envelope(body)
     replies.note(device=envelope.device)
-    verify_envelope(envelope, wiring.device_keys().find(envelope.device))
+    record = wiring.device_keys().check(envelope)
     report = decode_report(envelope.payload)
     if report.device != envelope.device:
         raise UntrustedError(f"{envelope.device} may not report for {report.device}")
     wiring.publisher().publish(topics.REPORTS, body)
     replies.note(sequence=report.sequence, state=report.state.value)
-    return replies.ACCEPTED
+    return replies.Reply(202, {"is_rotation_wanted": record.is_rotation_wanted})

@@ -28,6 +28,7 @@ from functions import wiring
 from functions.errors import (
     CloudError,
     ConflictError,
+    DeviceRefusedError,
     EnrolmentRefusedError,
     NotAllowedError,
     NotFoundError,
@@ -61,6 +62,7 @@ _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (UnauthorisedError, 401),
     (NotFoundError, 404),
     (EnrolmentRefusedError, 403),
+    (DeviceRefusedError, 403),
     (StaleError, 412),
     (ConflictError, 409),
     (ReleaseRefusedError, 409),
@@ -229,7 +231,9 @@ def _answered(
 
 
 def _error_reply(error: Exception, acknowledged: tuple[type[Exception], ...]) -> Reply:
-    body = {"error": str(error)}
+    body: dict[str, object] = {"error": str(error)}
+    if isinstance(error, DeviceRefusedError):
+        body |= error.told
     if isinstance(error, acknowledged):
         return Reply(ALREADY_THERE.status, body)
     for kind, status in _STATUS:

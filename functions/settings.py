@@ -75,6 +75,11 @@ def device_bucket(env: Mapping[str, str]) -> str:
     return text(env, "DEVICE_BUCKET")
 
 
+def sts_url(env: Mapping[str, str]) -> str:
+    """Read where Google's Security Token Service answers."""
+    return url(env, "STS_ENDPOINT", "https://sts.googleapis.com")
+
+
 def notice_settings(env: Mapping[str, str]) -> NoticeSettings:
     """Read which of the registry's notices concern us."""
     return NoticeSettings(
@@ -225,6 +230,11 @@ def rollouts_key_uri(env: Mapping[str, str]) -> str:
 def snapshot_key_uri(env: Mapping[str, str]) -> str:
     """Read the key that signs the repository's snapshot, as a URI."""
     return key_uri(text(env, "SNAPSHOT_KEY_URI"), "SNAPSHOT_KEY_URI")
+
+
+def kms_endpoint(env: Mapping[str, str]) -> str:
+    """Read where Cloud KMS answers, for keys whose URI begins with gcpkms:."""
+    return url(env, "KMS_ENDPOINT", "https://cloudkms.googleapis.com")
 
 
 def timestamp_key_uri(env: Mapping[str, str]) -> str:

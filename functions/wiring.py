@@ -15,17 +15,20 @@ from functions.setting_values import ModelEndpoints, NoticeSettings, PredictSett
 
 if TYPE_CHECKING:
     from functions.adapters.device_keys import DeviceKeys
+    from functions.adapters.device_register import DeviceRegister
     from functions.adapters.identity import CallerCheck
     from functions.adapters.ledger import Ledger
     from functions.adapters.mqtt import Broker
     from functions.adapters.pubsub import Publisher
     from functions.adapters.raw_predict import RawPredict
+    from functions.adapters.read_tokens import ReadTokens
     from functions.adapters.registry import ModelRegistry
     from functions.adapters.storage import ObjectStore
     from functions.adapters.tuf_repository import TufRepository
     from functions.adapters.vertex import Vertex
     from functions.adapters.workflows import ReleaseWorkflow
     from functions.release.gate import Gate
+    from packhorse.signers import Signers
 
 
 @functools.cache
@@ -92,6 +95,22 @@ def device_keys() -> "DeviceKeys":
     from functions.adapters.device_keys import DeviceKeys  # noqa: PLC0415 - lazy
 
     return DeviceKeys(device_store())
+
+
+@functools.cache
+def device_register() -> "DeviceRegister":
+    """Return the devices' records, read anew each time."""
+    from functions.adapters.device_register import DeviceRegister  # noqa: PLC0415 - lazy
+
+    return DeviceRegister(device_store())
+
+
+@functools.cache
+def read_tokens() -> "ReadTokens":
+    """Return the maker of tokens that read a model's part of the bucket."""
+    from functions.adapters.read_tokens import ReadTokens  # noqa: PLC0415 - lazy
+
+    return ReadTokens(bundle_bucket(), sts_url=settings.sts_url(os.environ))
 
 
 @functools.cache
@@ -208,4 +227,14 @@ def _repository(key_uris: Mapping[str, str]) -> "TufRepository":
         SNAPSHOT: settings.snapshot_key_uri(os.environ),
         TIMESTAMP: settings.timestamp_key_uri(os.environ),
     }
-    return TufRepository(bundle_store(), uris, now=lambda: datetime.now(UTC))
+    return TufRepository(
+        bundle_store(), uris, now=lambda: datetime.now(UTC), signers=signers()
+    )
+
+
+@functools.cache
+def signers() -> "Signers":
+    """Return what opens private keys by URI."""
+    from packhorse.signers import Signers  # noqa: PLC0415 - lazy
+
+    return Signers(settings.kms_endpoint(os.environ))

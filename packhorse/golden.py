@@ -3,29 +3,34 @@
 They travel as an npz archive. Axis 0 of every array is the sample axis and
 stands where the model has its batch axis: sample i is `array[i:i+1]`. Nothing
 in the archive is believed before it is checked: no pickles, and a cap on what
-every member says that it holds and on what it really holds.
+every member says that it holds and on what it really holds. What numpy has no
+portable form for becomes what the model takes: text of fixed width Python's
+strings, and two bytes without a meaning BF16.
 
 Source: docs/protocol.md, 3 "Golden samples"
 """
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
 import numpy as np
 
-from packhorse.errors import MalformedError
-from packhorse.inference.datatypes import NUMPY_TYPES, numpy_type
+from packhorse.comparison import is_finite
+from packhorse.errors import LimitExceededError, MalformedError
+from packhorse.inference.datatypes import numpy_type
+from packhorse.inference.layout import TEXTS_MAX
 from packhorse.inference.signature import Arrays
-from packhorse.manifest import TensorSpec, Tolerance
+from packhorse.manifest import TensorSpec
 from packhorse.npz import read_arrays, write_arrays
 
 GOLDEN_MAX_BYTES = 64 * 1024**2
 """Unpacked. A gateway runs all of it before each switch: keep it small."""
 SAMPLES_MAX = 1024
-DEFAULT_TOLERANCE = Tolerance(absolute=1e-4, relative=1e-3)
-"""Room for what processors and versions of ONNX Runtime differ by in fp32."""
+
+_BF16_NAME = "bfloat16"
+_HALF = np.dtype("V2")
+"""What numpy keeps of BF16, which it does not know."""
 
 _PREFIXES = ("input.", "output.")
 
@@ -66,25 +71,6 @@ class GoldenSamples:
         return {name: a[index : index + 1] for name, a in self.inputs.items()}
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """How far outputs lie from the golden ones.
-
-    Attributes:
-        largest_difference: Largest absolute difference by output; infinite where
-            shapes differ or a value is not finite.
-        reason: Why they disagree, a sentence; empty when they agree.
-    """
-
-    largest_difference: Mapping[str, float]
-    reason: str = ""
-
-    @property
-    def agrees(self) -> bool:
-        """Say whether every output lies within its tolerance."""
-        return not self.reason
-
-
 def read_golden(
     stream: BinaryIO, *, limit_bytes: int = GOLDEN_MAX_BYTES
 ) -> GoldenSamples:
@@ -114,28 +100,31 @@ def write_golden(samples: GoldenSamples) -> bytes:
     """Write golden samples as npz: stored, sorted, undated, so always the same."""
     arrays = {f"input.{name}": array for name, array in samples.inputs.items()}
     arrays |= {f"output.{name}": array for name, array in samples.outputs.items()}
-    return write_arrays(arrays)
+    return write_arrays({name: _as_stored(array) for name, array in arrays.items()})
 
 
 def check_golden(
     samples: GoldenSamples,
     inputs: Sequence[TensorSpec],
     outputs: Sequence[TensorSpec],
-) -> None:
-    """Refuse golden samples that are not of this model.
+) -> GoldenSamples:
+    """Return golden samples in the types of this model; refuse those of another.
 
     Raises:
         MalformedError: A tensor is missing, unknown, or of another type or shape;
             or a golden output is not finite.
     """
-    _check_side("input", samples.inputs, inputs)
-    _check_side("output", samples.outputs, outputs)
-    for name, array in samples.outputs.items():
-        if not _is_finite(array):
+    declared = GoldenSamples(
+        _check_side("input", samples.inputs, inputs),
+        _check_side("output", samples.outputs, outputs),
+    )
+    for name, array in declared.outputs.items():
+        if not is_finite(array):
             raise MalformedError(
                 f"golden output {name!r} holds NaN or infinity; a model that answers "
                 "so on its own samples cannot be released"
             )
+    return declared
 
 
 def as_declared(array: np.ndarray, spec: TensorSpec | None) -> np.ndarray:
@@ -146,79 +135,32 @@ def as_declared(array: np.ndarray, spec: TensorSpec | None) -> np.ndarray:
 
     Raises:
         MalformedError: It holds bytes that are not UTF-8, for a tensor of text.
+        LimitExceededError: It holds more texts than a request may.
     """
     if spec is None:
         return array
     if spec.datatype == "BYTES" and array.dtype.kind in "US":
         return _as_text(array)
-    if spec.datatype == "BF16" and array.dtype == np.dtype("V2"):
+    if spec.datatype == "BF16" and array.dtype == _HALF:
         return array.view(numpy_type("BF16"))
     return array
 
 
-def compare_outputs(
-    expected: Arrays, got: Arrays, tolerances: Mapping[str, Tolerance]
-) -> Comparison:
-    """Compare outputs with the golden ones, each within its tolerance."""
-    differences: dict[str, float] = {}
-    reasons = []
-    for name, golden in expected.items():
-        tolerance = tolerances.get(name, DEFAULT_TOLERANCE)
-        difference, reason = _compare(name, golden, got.get(name), tolerance)
-        differences[name] = difference
-        if reason:
-            reasons.append(reason)
-    return Comparison(differences, "; ".join(reasons))
-
-
-def _compare(
-    name: str, golden: np.ndarray, got: np.ndarray | None, tolerance: Tolerance
-) -> tuple[float, str]:
-    if got is None:
-        return math.inf, f"output {name!r} is missing"
-    if got.shape != golden.shape:
-        return (
-            math.inf,
-            f"output {name!r} has the shape {got.shape}, expected {golden.shape}",
-        )
-    if not _is_finite(got):
-        return math.inf, f"output {name!r} is not finite (NaN or infinity)"
-    if golden.dtype.kind not in "fiu" and not _is_float(golden):
-        return _compare_exactly(name, golden, got)
-    difference = np.abs(got.astype(np.float64) - golden.astype(np.float64))
-    allowed = tolerance.absolute + tolerance.relative * np.abs(golden.astype(float))
-    largest = float(difference.max(initial=0.0))
-    if bool((difference <= allowed).all()):
-        return largest, ""
-    return largest, (
-        f"output {name!r} differs by {largest:.3g}, allowed are {tolerance.absolute:g} "
-        f"and {tolerance.relative:g} of the golden value"
-    )
-
-
-def _compare_exactly(
-    name: str, golden: np.ndarray, got: np.ndarray
-) -> tuple[float, str]:
-    if bool((golden == got).all()):
-        return 0.0, ""
-    return math.inf, f"output {name!r} is not the golden one"
-
-
-def _check_side(side: str, arrays: Arrays, specs: Sequence[TensorSpec]) -> None:
+def _check_side(
+    side: str, arrays: Arrays, specs: Sequence[TensorSpec]
+) -> dict[str, np.ndarray]:
     names = {spec.name for spec in specs}
     if set(arrays) != names:
         raise MalformedError(
             f"golden {side}s must be those of the model, {sorted(names)}, "
             f"not {sorted(arrays)}"
         )
-    for spec in specs:
-        _check_array(side, arrays[spec.name], spec)
+    return {spec.name: _check_array(side, arrays[spec.name], spec) for spec in specs}
 
 
-def _check_array(side: str, array: np.ndarray, spec: TensorSpec) -> None:
-    expected = NUMPY_TYPES.get(spec.datatype)
-    # Text has no place in an npz archive: numpy would keep it as Python objects.
-    if expected is None or expected.hasobject or array.dtype != expected:
+def _check_array(side: str, array: np.ndarray, spec: TensorSpec) -> np.ndarray:
+    declared = as_declared(array, spec)
+    if declared.dtype != numpy_type(spec.datatype):
         raise MalformedError(
             f"golden {side} {spec.name!r} must be {spec.datatype}, "
             f"not {array.dtype.name}"
@@ -233,15 +175,45 @@ def _check_array(side: str, array: np.ndarray, spec: TensorSpec) -> None:
             f"{', '.join('any' if a == -1 else str(a) for a in axes)}), "
             f"not {array.shape}"
         )
+    return declared
 
 
 def _as_text(array: np.ndarray) -> np.ndarray:
     """Return fixed-width text or bytes as an array of Python's strings."""
+    if array.size > TEXTS_MAX:
+        raise LimitExceededError(
+            f"golden text may have {TEXTS_MAX} elements, this one has {array.size}"
+        )
+    texts = np.empty(array.size, np.object_)
     try:
-        text = np.char.decode(array, "utf-8") if array.dtype.kind == "S" else array
-    except UnicodeDecodeError as error:
+        texts[:] = [_utf8(text) for text in array.ravel().tolist()]
+    except (ValueError, SystemError) as error:
+        # Bytes that are no UTF-8, half a surrogate; numbers beyond Unicode, for
+        # which numpy's strings raise the latter.
         raise MalformedError("golden text must be UTF-8") from error
-    return text.astype(np.object_)
+    return texts.reshape(array.shape)
+
+
+def _utf8(text: str | bytes) -> str:
+    raw = text if isinstance(text, bytes) else text.encode()
+    return raw.decode()
+
+
+def _as_stored(array: np.ndarray) -> np.ndarray:
+    """Return an array in a type that an npz archive holds without pickles.
+
+    Raises:
+        MalformedError: It holds text that ends with a zero character, which text
+            of fixed width cannot say.
+    """
+    if array.dtype.name == _BF16_NAME:
+        return np.ascontiguousarray(array).view(_HALF)
+    if not array.dtype.hasobject:
+        return array
+    stored = array.astype(np.str_)
+    if not bool(np.all(stored.astype(np.object_) == array)):
+        raise MalformedError("golden text may not end with a zero character")
+    return stored
 
 
 def _with_prefix(arrays: Arrays, prefix: str) -> dict[str, np.ndarray]:
@@ -250,11 +222,3 @@ def _with_prefix(arrays: Arrays, prefix: str) -> dict[str, np.ndarray]:
         for name, array in arrays.items()
         if name.startswith(prefix)
     }
-
-
-def _is_finite(array: np.ndarray) -> bool:
-    return not _is_float(array) or bool(np.isfinite(array).all())
-
-
-def _is_float(array: np.ndarray) -> bool:
-    return array.dtype.kind == "f" or array.dtype.name == "bfloat16"

@@ -10,12 +10,21 @@ from types import MappingProxyType
 
 from packhorse.errors import MalformedError
 from packhorse.names import SHA256, VARIANT, Release, parse_release
+from packhorse.shadow_limits import (
+    NO_LIMITS,
+    ShadowLimits,
+    decode_shadow_limits,
+    encode_shadow_limits,
+)
 from packhorse.strict_json import Fields, decode_json, encode_json
+from packhorse.tolerance import Tolerance, decode_tolerances, encode_tolerances
 
 MANIFEST_MAX_BYTES = 262_144
 """Room for a thousand tensors; a manifest of one model has about 1 kB."""
 
-FORMAT = 1
+FORMATS = (1, 2)
+"""The second says what no reader of the first knows: argmax margins, architectures
+and limits of the shadow run. Where a bundle needs none, the first is written."""
 MEMBER_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}"
 """A plain file name that fits a ustar header: no path, no leading dot."""
 MEMBERS_MAX = 64
@@ -105,17 +114,6 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
-class Tolerance:
-    """How far an output may lie from its golden value.
-
-    A value agrees when it differs by at most `absolute + relative * |golden|`.
-    """
-
-    absolute: float
-    relative: float
-
-
-@dataclass(frozen=True, slots=True)
 class RuntimeNeeds:
     """The ONNX Runtime that a bundle needs.
 
@@ -140,6 +138,7 @@ class Manifest:
         source_digest: Digest of the pushed manifest it was made from.
         members: Every file but the manifest, in the order they stand.
         kind: "model"; "runtime" is reserved for updates of the runtime itself.
+        shadow: What the candidate must show on live requests.
     """
 
     release: Release
@@ -153,6 +152,7 @@ class Manifest:
         default_factory=lambda: MappingProxyType({})
     )
     kind: str = "model"
+    shadow: ShadowLimits = NO_LIMITS
 
     def __post_init__(self) -> None:
         """Refuse a bundle without a model, or with a file twice."""
@@ -176,9 +176,11 @@ class Manifest:
 
 def encode_manifest(manifest: Manifest) -> bytes:
     """Write the manifest as canonical JSON."""
+    first, second = FORMATS
+    limits = {"shadow": encode_shadow_limits(manifest.shadow)}
     return encode_json(
         {
-            "format": FORMAT,
+            "format": second if _needs_second(manifest) else first,
             "kind": manifest.kind,
             "release": str(manifest.release),
             "variant": manifest.variant,
@@ -195,10 +197,8 @@ def encode_manifest(manifest: Manifest) -> bytes:
                 "min_onnxruntime": manifest.needs.min_onnxruntime,
                 "max_onnxruntime": manifest.needs.max_onnxruntime,
             },
-            "tolerances": {
-                name: {"absolute": t.absolute, "relative": t.relative}
-                for name, t in manifest.tolerances.items()
-            },
+            "tolerances": encode_tolerances(manifest.tolerances),
+            **(limits if manifest.shadow.can_refuse else {}),
         }
     )
 
@@ -212,7 +212,7 @@ def decode_manifest(body: bytes) -> Manifest:
     """
     document = decode_json(body, what="manifest", limit_bytes=MANIFEST_MAX_BYTES)
     fields = Fields(document, "the manifest")
-    fields.integer("format", low=FORMAT, high=FORMAT)
+    fields.integer("format", low=FORMATS[0], high=FORMATS[-1])
     manifest = Manifest(
         kind=fields.text("kind", pattern="model|runtime"),
         release=parse_release(fields.text("release")),
@@ -223,19 +223,18 @@ def decode_manifest(body: bytes) -> Manifest:
         outputs=tuple(_decode_tensor(t) for t in fields.sequence("outputs")),
         needs=_decode_needs(fields.take("needs")),
         tolerances=decode_tolerances(fields.mapping("tolerances")),
+        shadow=decode_shadow_limits(fields.optional("shadow")),
     )
     fields.done()
     return manifest
 
 
-def decode_tolerances(value: Mapping[str, object]) -> dict[str, Tolerance]:
-    """Read tolerances by output name."""
-    found = {}
-    for name, entry in value.items():
-        fields = Fields(entry, f"the tolerance of {name[:80]!r}")
-        found[name] = Tolerance(fields.number("absolute"), fields.number("relative"))
-        fields.done()
-    return found
+def _needs_second(manifest: Manifest) -> bool:
+    """Say whether a reader of the first format could not read it."""
+    return manifest.shadow.can_refuse or any(
+        one.argmax_margin is not None or one.architectures
+        for one in manifest.tolerances.values()
+    )
 
 
 def _encode_tensor(spec: TensorSpec) -> dict[str, object]:

@@ -6,9 +6,15 @@ Source: docs/protocol.md, 7 "The pushed model"
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from packhorse.manifest import Tolerance, decode_tolerances
 from packhorse.names import MODEL
+from packhorse.shadow_limits import (
+    NO_LIMITS,
+    ShadowLimits,
+    decode_shadow_limits,
+    encode_shadow_limits,
+)
 from packhorse.strict_json import Fields, decode_json, encode_json
+from packhorse.tolerance import Tolerance, decode_tolerances, encode_tolerances
 
 CARD_MAX_BYTES = 65_536
 """A description of one page, and a tolerance for every output."""
@@ -24,8 +30,9 @@ class ModelCard:
     Attributes:
         licence: An SPDX expression, "Apache-2.0".
         tolerances: How far outputs may lie from their golden values, by output;
-            an output that is not named has `packhorse.golden.DEFAULT_TOLERANCE`.
+            an output that is not named has `packhorse.tolerance.DEFAULT_TOLERANCE`.
         description: Plain text, for people.
+        shadow: What a gateway must see on live requests; none says nothing.
     """
 
     model: str
@@ -33,19 +40,19 @@ class ModelCard:
     licence: str
     tolerances: Mapping[str, Tolerance] = field(default_factory=dict)
     description: str = ""
+    shadow: ShadowLimits = NO_LIMITS
 
 
 def card_fields(card: ModelCard) -> dict[str, object]:
     """Return the card as a JSON object."""
+    limits = {"shadow": encode_shadow_limits(card.shadow)}
     return {
         "model": card.model,
         "owner": card.owner,
         "licence": card.licence,
         "description": card.description,
-        "tolerances": {
-            name: {"absolute": t.absolute, "relative": t.relative}
-            for name, t in card.tolerances.items()
-        },
+        "tolerances": encode_tolerances(card.tolerances),
+        **(limits if card.shadow.can_refuse else {}),
     }
 
 
@@ -73,6 +80,7 @@ def read_card(value: object) -> ModelCard:
         licence=fields.text("licence", pattern=_LICENCE),
         description=fields.text("description", max_length=DESCRIPTION_MAX),
         tolerances=decode_tolerances(fields.mapping("tolerances")),
+        shadow=decode_shadow_limits(fields.optional("shadow")),
     )
     fields.done()
     return card

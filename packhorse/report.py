@@ -27,13 +27,29 @@ FORMAT = 1
 
 
 class DeviceState(StrEnum):
-    """What became of a release on a device."""
+    """What became of a release on a device.
+
+    Each is a change of the deployment's state, and none comes without its reason
+    where there is one. Those that are neither `SERVING` nor in `FAILURES` count
+    for nothing in a gate: the device has not answered for the release yet.
+    """
 
     ENROLLED = "enrolled"
+    OFFERED = "offered"
+    """The device was admitted, and a deployment began."""
     DOWNLOADED = "downloaded"
+    VERIFIED = "verified"
     INSTALLED = "installed"
     TRIED = "tried"
     SERVING = "serving"
+    WAITING = "waiting"
+    """It goes on by itself: a maintenance window, a command, the cloud."""
+    HELD = "held"
+    """It goes on when a person at the gateway lifts the hold."""
+    DAMAGED = "damaged"
+    """What was pulled or installed is gone or changed; it is pulled again."""
+    SUPERSEDED = "superseded"
+    """The deployment ended unfinished: the rollout asks for something else."""
     REFUSED = "refused"
     ROLLED_BACK = "rolled_back"
     FAILED = "failed"

@@ -13,7 +13,7 @@ import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from packhorse.bundle import write_bundle
-from packhorse.golden import DEFAULT_TOLERANCE, GoldenSamples, write_golden
+from packhorse.golden import GoldenSamples, write_golden
 from packhorse.manifest import (
     GOLDEN_FILE,
     MODEL_FILE,
@@ -23,6 +23,7 @@ from packhorse.manifest import (
     TensorSpec,
 )
 from packhorse.names import Release
+from packhorse.tolerance import DEFAULT_TOLERANCE
 
 FEATURES = 4
 CLASSES = 3

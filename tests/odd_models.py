@@ -4,6 +4,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from packhorse.golden import GoldenSamples, write_golden
+from packhorse.inference.datatypes import numpy_type
 from tests.models import onnx_bytes
 
 ONNX_TYPES = {
@@ -38,6 +40,23 @@ def identity(datatype="FP32", shape=("n", 2)):
     kind = ONNX_TYPES[datatype]
     node = helper.make_node("Identity", ["x"], ["y"])
     return onnx_bytes([node], [tensor("x", kind, shape)], [tensor("y", kind, shape)])
+
+
+def golden(datatype, *, is_wrong=False):
+    """Return golden samples for `identity`, two rows of two, as npz.
+
+    Args:
+        datatype: The protocol's word.
+        is_wrong: Whether the second output is not the input.
+    """
+    if datatype == "BYTES":
+        x, other = np.array([["a", "grüß"], ["", "\N{HORSE}"]], object), "other"
+    else:
+        x, other = np.array([[1, 2], [3, 4]]).astype(numpy_type(datatype)), 9
+    y = x.copy()
+    if is_wrong:
+        y[1, 1] = other
+    return write_golden(GoldenSamples({"x": x}, {"y": y}))
 
 
 def two_inputs(first="n", second="n", out=None):

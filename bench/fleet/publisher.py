@@ -153,7 +153,7 @@ def _make_signers(online: Mapping[str, CryptoSigner]) -> RoleSigners:
     make = CryptoSigner.generate_ecdsa
     return RoleSigners(
         root=[make(), make(), make()],
-        targets=make(),
+        targets=[make()],
         snapshot=online["snapshot"],
         timestamp=online["timestamp"],
         rollouts=online["rollouts"],

@@ -54,6 +54,8 @@ class Head:
         path: The target up to its query.
         headers: Names in lower case, in the order they came.
         length_bytes: Declared length of the body; 0 without one.
+        envelope: What the headers say of the body and the answer.
+        fault: What is wrong with those that matter to an inference; "" for nothing.
     """
 
     method: bytes = b""
@@ -65,36 +67,8 @@ class Head:
     keeps_alive: bool = True
     expects_continue: bool = False
     hosts: int = 0
-    _envelope: Envelope | None = None
-
-    @property
-    def envelope(self) -> Envelope:
-        """What the headers say of the body and the answer.
-
-        Raises:
-            MalformedError: A header that matters to an inference is none.
-        """
-        if self._envelope is None:
-            self._envelope = read_envelope(self.headers)
-        return self._envelope
-
-    @property
-    def known_envelope(self) -> Envelope:
-        """The same; of headers that are wrong nothing is known."""
-        try:
-            return self.envelope
-        except MalformedError:
-            return PLAIN
-
-    @property
-    def traceparent(self) -> str:
-        """The trace that the answer names again; "" for none."""
-        return self.known_envelope.traceparent
-
-    @property
-    def json_bytes(self) -> int:
-        """Where the body's binary tensors begin; 0 where it has none."""
-        return self.known_envelope.json_bytes or 0
+    envelope: Envelope = PLAIN
+    fault: str = ""
 
     def on_url(self, url: bytes) -> None:
         """Take a piece of the target."""
@@ -195,6 +169,10 @@ def parse_head(body: bytes) -> Head:
     _judge_line(head, body)
     _judge(head, parser.get_http_version())
     head.path = head.url.partition(b"?")[0]
+    try:
+        head.envelope = read_envelope(head.headers)
+    except MalformedError as error:
+        head.fault = str(error)
     return head
 
 

@@ -17,6 +17,7 @@ BUFFER_BYTES = 2 * HEAD_MAX_BYTES
 """Read at once; larger than a head, so a head that fills it is too long."""
 
 _END = b"\r\n\r\n"
+_END_BYTES = 4
 _HEAD = Head(method=b"HEAD")
 _HEAD_START_BYTES = 7
 """Of "HEAD " with the empty line that may stand before it."""
@@ -86,7 +87,7 @@ class Incoming:
             HttpError: There is no memory for more of the body.
         """
         if self._body is None:
-            return self.spare[self.fill :]
+            return self.spare[self.fill :] if self.fill else self.spare
         room = self._body.room()
         self._hold(len(self._body.body))
         return room
@@ -111,15 +112,15 @@ class Incoming:
                 self._drop(used)
                 self._hold(len(self._chunked.body))
                 return self._whole(self._chunked.body) if is_whole else None
-            end = self._buffer.find(_END, 0, self.fill) + len(_END)
-            if not len(_END) <= end <= HEAD_MAX_BYTES:
+            end = self._buffer.find(_END, 0, self.fill) + _END_BYTES
+            if not _END_BYTES <= end <= HEAD_MAX_BYTES:
                 self._check_length(end)
                 return None
             head = self._take_head(end)
-            if not head.is_chunked and self.fill - end >= head.length_bytes:
-                body = bytes(self.spare[end : end + head.length_bytes])
-                self._drop(end + head.length_bytes)
-                self.head = None
+            body_end = end + head.length_bytes
+            if body_end <= self.fill and not head.is_chunked:
+                body = bytes(self.spare[end:body_end])
+                self._drop(body_end)
                 return head, body
             self._begin_body(head, end)
         if self._body is not None and self._body.is_whole:
@@ -182,7 +183,8 @@ class Incoming:
             self._chunked = ChunkedBody(self._body_max_bytes)
         else:
             first = self.spare[end : self.fill]
-            self._body = SizedBody(head.length_bytes, first, head.json_bytes)
+            json_bytes = head.envelope.json_bytes or 0
+            self._body = SizedBody(head.length_bytes, first, json_bytes)
             self.fill = 0
 
     def _whole(self, body: Body) -> tuple[Head, Body]:

@@ -39,7 +39,7 @@ class Outgoing:
         self, reply: Reply, date: bytes, *, closes: bool, head: Head | None
     ) -> None:
         """Write an answer; a long body is not copied to stand behind its head."""
-        traceparent = head.traceparent if head is not None else ""
+        traceparent = head.envelope.traceparent if head is not None else ""
         lines = render_head(reply, date, closes=closes, traceparent=traceparent)
         if head is not None and head.method == b"HEAD":
             self._transport.write(lines)

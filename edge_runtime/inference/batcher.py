@@ -90,6 +90,7 @@ class Queue:
             note: Hears of every call that is answered.
         """
         self._model = model
+        self._measures = model.measures
         self._threads = threads
         self._ahead_max = ahead_max
         self._rows_max = min(rows_max, model.plan.rows_max)
@@ -110,21 +111,17 @@ class Queue:
 
     def put(self, call: Call) -> None:
         """Run the call when its turn comes, or answer at once that it cannot."""
-        if self._rows_max > 1:
-            self._classify(call)
-        else:
-            call.rows = rows_of(call.inputs)
-        is_long = call.is_long or 1 < self._rows_max < call.rows > self._rows_short
-        batch = self._last_for(call, is_long=is_long)
+        self._classify(call)
+        batch = self._last_for(call)
         ahead = len(self._batches) + self._running - (batch is not None)
         if batch is None and ahead > self._ahead_max:
             self._finish(call, *overloaded(self._model.headers))
             return
         if call.timeout_s is not None and not self._set_timer(call, call.timeout_s):
             return
-        self._model.measures.batches_ahead.observe(ahead)
+        self._measures.batches_ahead.observe(ahead)
         if batch is None:
-            self._batches.append(_Batch([call], call.key, call.rows, is_long))
+            self._batches.append(_Batch([call], call.key, call.rows, call.is_long))
         else:
             batch.calls.append(call)
             batch.rows += call.rows
@@ -134,9 +131,13 @@ class Queue:
     def _classify(self, call: Call) -> None:
         """Say how many rows a call has, and what it may be run together with."""
         inputs = call.inputs
-        call.rows = len(next(iter(inputs.values())))
-        if not 0 < call.rows < self._rows_max:
+        call.rows = rows = rows_of(inputs)
+        # Compressing an answer takes longer than most runs.
+        call.is_long = call.envelope.answer_coding != ""
+        if not 0 < rows < self._rows_max:
             call.key = object()  # a batch by itself, however long that is
+            if 1 < self._rows_max < rows > self._rows_short:
+                call.is_long = True
         elif len(inputs) > 1 and len(set(map(len, inputs.values()))) > 1:
             call.key = object()  # its rows would stand beside another's
         elif self._has_free_axes:
@@ -146,13 +147,13 @@ class Queue:
         else:
             call.key = call.outputs
 
-    def _last_for(self, call: Call, *, is_long: bool) -> _Batch | None:
+    def _last_for(self, call: Call) -> _Batch | None:
         """Return the last batch if the call may join it."""
-        if not self._batches or self._rows_max == 1:
+        if not self._batches:
             return None
         last = self._batches[-1]
         fits = last.rows + call.rows <= self._rows_max
-        joins = fits and last.key == call.key and last.is_long == is_long
+        joins = fits and last.key == call.key and last.is_long == call.is_long
         return last if joins else None
 
     def _set_timer(self, call: Call, timeout_s: float) -> bool:
@@ -223,7 +224,7 @@ class Queue:
 
     def _settle(self, calls: Sequence[Call], begun_s: float, done: Done) -> None:
         """Answer the calls of a batch, and measure it; a mistake harms one alone."""
-        measures = self._model.measures
+        measures = self._measures
         for call, reply, outputs in zip(calls, done.replies, done.outputs, strict=True):
             queue_s = begun_s - call.arrived_s
             try:
@@ -238,7 +239,7 @@ class Queue:
             mistake(error)
 
     def _measure(self, calls: Sequence[Call], done: Done) -> None:
-        measures = self._model.measures
+        measures = self._measures
         measures.compute_s.observe(done.compute_s)
         rows = sum([call.rows for call in calls])
         if (outputs := done.outputs[-1]) is not None:

@@ -38,6 +38,7 @@ class Call:
         arrived_s: `time.perf_counter()` when its last byte was there.
         rows: Length of axis 0 of its first input; 1 where that has none.
         key: Calls with equal keys may be run together.
+        is_long: Whether it is run in a thread, however short the model is.
         done: Takes the reply and what became of the call, once.
         timer: Says that it is late, where it has a time-out.
         inflated_bytes: What its body took once its coding was off.
@@ -57,11 +58,7 @@ class Call:
     timer: asyncio.TimerHandle | None = None
     is_answered: bool = False
     inflated_bytes: int = 0
-
-    @property
-    def is_long(self) -> bool:
-        """Whether its answer is compressed, which takes longer than most runs."""
-        return bool(self.envelope.answer_coding)
+    is_long: bool = False
 
 
 def undecoded(model: ServedModel, envelope: Envelope) -> Call:
@@ -98,26 +95,26 @@ def _decode(
     Raises:
         MalformedError: The request contradicts itself or the model.
     """
-    if not envelope.body_coding:
-        return read(model, envelope, *_open(envelope, body))
-    inflated = inflate(body, envelope.body_coding, limit_bytes)
-    call = read(model, envelope, *_open(envelope, inflated))
-    call.inflated_bytes = len(inflated)
+    if envelope.body_coding:
+        body = inflate(body, envelope.body_coding, limit_bytes)
+    text, binary = body, None
+    if envelope.json_bytes is not None:
+        text, binary = _split(body, envelope.json_bytes)
+    call = read(model, envelope, decode_document(text), binary)
+    if envelope.body_coding:
+        call.inflated_bytes = len(body)
     return call
 
 
-def _open(envelope: Envelope, body: Body) -> tuple[Document, memoryview | None]:
-    """Return the body's JSON, and the bytes after it where there are such."""
-    count = envelope.json_bytes
-    if count is None:
-        return decode_document(body), None
+def _split(body: Body, count: int) -> tuple[memoryview, memoryview]:
+    """Return the body's JSON of `count` bytes, and what follows it."""
     if count > len(body):
         raise TensorError(
             f"the JSON before the binary tensors is said to be {count} bytes long,"
             f" the body is {len(body)}"
         )
     view = memoryview(body)
-    return decode_document(view[:count]), view[count:]
+    return view[:count], view[count:]
 
 
 def _infer(

@@ -7,7 +7,7 @@ for one call is answered to that one.
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -28,9 +28,8 @@ from packhorse.inference.signature import Arrays
 Outcome = tuple[Reply, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
-    """What became of a batch.
+class Done(NamedTuple):
+    """What became of a batch. A tuple, since one is made for every run.
 
     Attributes:
         replies: For each call, and its outcome.
@@ -55,7 +54,7 @@ def run_calls(model: ServedModel, calls: Sequence[Call]) -> Done:
     else:
         given = _run_joined(model, calls) or [_run_one(model, call) for call in calls]
     compute_s = time.perf_counter() - begun_s
-    replies = [_reply(model, *pair) for pair in zip(calls, given, strict=True)]
+    replies = [_reply(model, call, g) for call, g in zip(calls, given, strict=True)]
     outputs = [None if isinstance(g, Exception) else g for g in given]
     return Done(replies, outputs, compute_s)
 
@@ -142,7 +141,8 @@ def _reply(model: ServedModel, call: Call, given: Arrays | Exception) -> Outcome
             return error_reply(500, str(given), model.headers), "model_failed"
         sentence = "the model cannot compute this input; it computes others"
         return error_reply(400, sentence, model.headers), "malformed"
-    model.succeeded()
+    if model.failures:
+        model.succeeded()
     try:
         return call.encode(given), "ok"
     except MalformedError as error:

@@ -5,6 +5,7 @@ length 1, and is not proven. Either way it has answered once before anybody asks
 """
 
 import math
+import platform
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,13 +19,9 @@ from edge_runtime.models.run_plan import TRIAL_ROWS, measure_plan
 from edge_runtime.models.served_model import ServedModel
 from edge_runtime.run_watch import RunWatch
 from edge_runtime.slots import Slot, check_members
+from packhorse.comparison import compare_outputs
 from packhorse.errors import PackhorseError
-from packhorse.golden import (
-    GoldenSamples,
-    as_declared,
-    compare_outputs,
-    read_golden,
-)
+from packhorse.golden import GoldenSamples, as_declared, read_golden
 from packhorse.inference.datatypes import numpy_type
 from packhorse.inference.signature import Arrays
 from packhorse.manifest import (
@@ -34,9 +31,9 @@ from packhorse.manifest import (
     MODEL_FILE,
     Manifest,
     TensorSpec,
-    Tolerance,
     decode_manifest,
 )
+from packhorse.tolerance import Tolerance, tolerances_on
 
 ZEROS_MAX = 64 * 1024**2
 """Elements of an input made up here: no request within the limits holds more."""
@@ -133,7 +130,9 @@ def _warm(session: ModelSession, place: Slot, manifest: Manifest | None) -> _War
     except (PackhorseError, OSError) as error:
         why = "they cannot be read" if isinstance(error, OSError) else error
         raise ModelError(f"golden samples of {name}: {why}") from error
-    return _prove(session, samples, manifest.tolerances if manifest else {}, name)
+    tolerances = manifest.tolerances if manifest else {}
+    here = tolerances_on(platform.machine(), tolerances)
+    return _prove(session, samples, here, name)
 
 
 def _warm_on_zeros(session: ModelSession) -> _Warm:

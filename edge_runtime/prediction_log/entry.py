@@ -19,6 +19,7 @@ class Entry:
         rows: How many samples it brought.
         inputs: By name, kept by reference and never written to.
         outputs: Likewise; none where there was no answer.
+        ratio: Share of the requests that were kept: it stands for 1 / `ratio`.
     """
 
     at_s: float
@@ -32,6 +33,7 @@ class Entry:
     rows: int
     inputs: Arrays
     outputs: Arrays
+    ratio: float = 1.0
 
     def held_bytes(self) -> int:
         """Return how much memory lives as long as this entry, nearly."""

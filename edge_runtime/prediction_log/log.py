@@ -56,7 +56,8 @@ class PredictionLog:
     ) -> None:
         """Write to segments in `directory`, which is made when it is needed."""
         is_on = settings.policy != "off" and settings.ratio > 0.0
-        self.wants = Sampler(settings.ratio if is_on else 0.0).wants
+        self._sampler = Sampler(settings.ratio if is_on else 0.0)
+        self.wants = self._sampler.wants
         self._backlog = Backlog()
         self._writer = Writer(
             directory,
@@ -70,6 +71,11 @@ class PredictionLog:
         )
         if is_on:
             self._thread.start()
+
+    @property
+    def ratio(self) -> float:
+        """Return of which share of the requests the one is that it wanted last."""
+        return self._sampler.ratio
 
     def offer(self, entry: Entry) -> None:
         """Hand over one prediction, or drop and count it; its arrays never change."""

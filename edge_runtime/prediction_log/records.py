@@ -40,10 +40,10 @@ def encode_prediction(
         At most `limit_bytes`; None where not even the summary is that short.
     """
     if settings.policy == "full" and _data_bytes_least(entry) <= limit_bytes:
-        payload = _encode_full(entry, settings)
+        payload = _encode_full(entry)
         if payload and length_of(payload) <= limit_bytes:
             return payload
-    document = _describe(entry, settings) | {
+    document = _describe(entry) | {
         "policy": "summary",
         "inputs": [_summary(name, a) for name, a in entry.inputs.items()],
         "outputs": [_output_summary(name, a) for name, a in entry.outputs.items()],
@@ -59,7 +59,7 @@ def encode_dropped(at_s: float, dropped: Mapping[str, int]) -> Parts:
     return encode_payload(document, []) or ()
 
 
-def _describe(entry: Entry, settings: LogSettings) -> Document:
+def _describe(entry: Entry) -> Document:
     return {
         "kind": "prediction",
         "at": _instant(entry.at_s),
@@ -71,16 +71,16 @@ def _describe(entry: Entry, settings: LogSettings) -> Document:
         "queue_s": round(entry.queue_s, 7),
         "compute_s": round(entry.compute_s, 7),
         "rows": entry.rows,
-        "ratio": settings.ratio,
+        "ratio": entry.ratio,
     }
 
 
-def _encode_full(entry: Entry, settings: LogSettings) -> Parts | None:
+def _encode_full(entry: Entry) -> Parts | None:
     data = {
         key: {name: encode_bytes(array) for name, array in arrays.items()}
         for key, arrays in (("inputs", entry.inputs), ("outputs", entry.outputs))
     }
-    document = _describe(entry, settings) | {
+    document = _describe(entry) | {
         "policy": "full",
         "inputs": list(_with_data(entry.inputs, data["inputs"])),
         "outputs": list(_with_data(entry.outputs, data["outputs"])),

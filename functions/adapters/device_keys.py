@@ -1,24 +1,29 @@
-"""Look devices' public keys up, and remember them for a while.
+"""Check devices' signatures, and remember their records for a while.
 
 Unknown devices are looked up each time: a gateway reports seconds after it
-enrolled, and must not be told off for what was true before.
+enrolled, and must not be told off for what was true before. So is one whose
+signature does not fit what is remembered: it may have a new key. And so is one that
+was revoked: it may have been invited anew.
 """
 
+import contextlib
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 
+from functions.adapters.device_register import DeviceRegister
 from functions.adapters.storage import ObjectStore
-from functions.errors import UpstreamRefusedError
-from functions.release.enrolment import RECORD_MAX_BYTES, decode_device, device_name
-from packhorse.errors import MalformedError, UntrustedError
+from functions.errors import DeviceRefusedError
+from functions.release.device_record import DeviceRecord
+from packhorse.errors import UntrustedError
+from packhorse.report import Envelope
 
-FRESH_S = 300.0
-"""How long a key that was removed from the bucket may still be believed."""
+FRESH_S = 60.0
+"""How long a device that was revoked may still be believed."""
 
 KEYS_MAX = 10_000
-"""About 5 MB."""
+"""About 10 MB."""
 
 
 class DeviceKeys:
@@ -28,36 +33,38 @@ class DeviceKeys:
         self, store: ObjectStore, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         """Look keys up in `store`."""
-        self._store = store
+        self._register = DeviceRegister(store)
         self._clock = clock
         self._lock = threading.Lock()
-        self._known: OrderedDict[str, tuple[float, str]] = OrderedDict()
+        self._known: OrderedDict[str, tuple[float, DeviceRecord]] = OrderedDict()
 
-    def find(self, device: str) -> str:
-        """Return a device's public key, as PEM.
+    def check(self, envelope: Envelope, *, purpose: str = "report") -> DeviceRecord:
+        """Return the record of the device that signed the envelope.
 
         Raises:
-            UntrustedError: No such device is enrolled.
+            UntrustedError: No such device is enrolled, or it did not sign this.
+            DeviceRefusedError: It was revoked.
             UpstreamUnavailableError: It cannot be looked up now.
         """
+        remembered = self._remembered(envelope.device)
+        if remembered is not None:
+            with contextlib.suppress(UntrustedError, DeviceRefusedError):
+                remembered.check_signed(envelope, purpose=purpose)
+                return remembered
+        record = self._look_up(envelope.device)
+        record.check_signed(envelope, purpose=purpose)
+        return record
+
+    def _remembered(self, device: str) -> DeviceRecord | None:
         with self._lock:
-            until, key = self._known.get(device, (float("-inf"), ""))
-        if self._clock() < until:
-            return key
-        key = self._look_up(device)
+            until, record = self._known.get(device, (float("-inf"), None))
+        return record if self._clock() < until else None
+
+    def _look_up(self, device: str) -> DeviceRecord:
+        record = self._register.read(device)
         with self._lock:
-            self._known[device] = (self._clock() + FRESH_S, key)
+            self._known[device] = (self._clock() + FRESH_S, record)
             self._known.move_to_end(device)
             if len(self._known) > KEYS_MAX:
                 self._known.popitem(last=False)
-        return key
-
-    def _look_up(self, device: str) -> str:
-        body = self._store.read(device_name(device), RECORD_MAX_BYTES)
-        if body is None:
-            raise UntrustedError(f"no device {device} is enrolled")
-        try:
-            return decode_device(body).public_key
-        except MalformedError as error:
-            # Not the sender's fault.
-            raise UpstreamRefusedError(f"the record of {device} is broken") from error
+        return record

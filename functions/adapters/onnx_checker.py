@@ -17,8 +17,9 @@ from pathlib import Path
 from functions.adapters.onnx_child import VERDICT_MAX_BYTES
 from functions.errors import ReleaseRefusedError, UpstreamUnavailableError
 from functions.release.bundling import Verdict
-from packhorse.manifest import RuntimeNeeds, TensorSpec, Tolerance
+from packhorse.manifest import RuntimeNeeds, TensorSpec
 from packhorse.strict_json import Fields, decode_json, encode_json
+from packhorse.tolerance import Tolerance, encode_tolerances
 
 CPU_LIMIT_S = 120
 """A gateway runs the same golden samples before each switch: far too long there."""
@@ -54,10 +55,7 @@ def check_model(folder: Path, tolerances: Mapping[str, Tolerance]) -> Verdict:
         "folder": str(folder.absolute()),
         "cpu_s": CPU_LIMIT_S,
         "memory_bytes": BASE_MEMORY_BYTES + MEMORY_PER_BYTE * size,
-        "tolerances": {
-            name: {"absolute": t.absolute, "relative": t.relative}
-            for name, t in tolerances.items()
-        },
+        "tolerances": encode_tolerances(tolerances),
     }
     with tempfile.TemporaryFile() as out:
         with _child(out.fileno()) as child:

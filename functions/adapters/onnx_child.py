@@ -9,6 +9,7 @@ words.
 
 import json
 import os
+import platform
 import resource
 import sys
 from pathlib import Path
@@ -19,10 +20,9 @@ from packhorse.manifest import (
     GOLDEN_FILE,
     MODEL_FILE,
     TensorSpec,
-    Tolerance,
-    decode_tolerances,
 )
 from packhorse.strict_json import encode_json
+from packhorse.tolerance import Tolerance, decode_tolerances, tolerances_on
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession  # type: ignore[import-untyped]  # untyped
@@ -82,23 +82,21 @@ def _try(folder: Path, tolerances: dict[str, Tolerance]) -> "ModelFacts":
     import onnxruntime  # noqa: PLC0415 - only after the limits are set
 
     from functions.adapters.onnx_rules import read_model  # noqa: PLC0415 - as above
+    from packhorse.comparison import check_tolerances  # noqa: PLC0415 - as above
     from packhorse.golden import check_golden, read_golden  # noqa: PLC0415 - as above
 
     lengths = {path.name: path.stat().st_size for path in folder.iterdir()}
     body = (folder / MODEL_FILE).read_bytes()
     facts = read_model(body, lengths, runtime=onnxruntime.__version__)
     del body
-    unknown = tolerances.keys() - {spec.name for spec in facts.outputs}
-    if unknown:
-        raise MalformedError(
-            f"the card has a tolerance for {min(unknown)[:80]!r}, which is no output"
-        )
+    check_tolerances(tolerances, facts.outputs)
     with (folder / GOLDEN_FILE).open("rb") as stream:
         samples = read_golden(stream)
-    check_golden(samples, facts.inputs, facts.outputs)
+    samples = check_golden(samples, facts.inputs, facts.outputs)
     session = _open(folder / MODEL_FILE)
+    here = tolerances_on(platform.machine(), tolerances)
     for index in range(samples.count):
-        _run(session, samples, index, tolerances)
+        _run(session, samples, index, here)
     return facts
 
 
@@ -128,17 +126,16 @@ def _run(
     index: int,
     tolerances: dict[str, Tolerance],
 ) -> None:
-    from packhorse.golden import compare_outputs  # noqa: PLC0415 - after the limits
+    from functions.adapters.onnx_run import run_model  # noqa: PLC0415 - after the limits
+    from packhorse.comparison import compare_outputs  # noqa: PLC0415 - as above
 
-    names = list(samples.outputs)
     try:
-        answers = session.run(names, samples.sample_inputs(index))
+        got = run_model(session, list(samples.outputs), samples.sample_inputs(index))
     except _raised() as error:
         raise MalformedError(
             f"ONNX Runtime fails on golden sample {index}: {_line(error)}"
         ) from error
     golden = {name: a[index : index + 1] for name, a in samples.outputs.items()}
-    got = dict(zip(names, answers, strict=True))
     comparison = compare_outputs(golden, got, tolerances)
     if not comparison.agrees:
         raise MalformedError(f"golden sample {index}: {comparison.reason}")

@@ -6,6 +6,7 @@ that the release role vouches for, and the comparison is the packager's own.
 
 import hashlib
 import io
+import platform
 from typing import BinaryIO
 
 import numpy as np
@@ -16,16 +17,17 @@ from functions.adapters.raw_predict import Answer, RawPredict
 from functions.errors import UpstreamRefusedError
 from packhorse.assignment import BundleRef
 from packhorse.bundle import BUNDLE_MAX_BYTES, read_bundle
+from packhorse.comparison import Comparison, compare_outputs
 from packhorse.errors import MalformedError, UntrustedError
 from packhorse.golden import (
     GOLDEN_MAX_BYTES,
-    Comparison,
     GoldenSamples,
-    compare_outputs,
+    check_golden,
     read_golden,
 )
 from packhorse.inference.datatypes import datatype_of, json_values, numpy_type
 from packhorse.manifest import Manifest, TensorSpec
+from packhorse.tolerance import tolerances_on
 
 GOLDEN_FILE = "golden.npz"
 SAMPLES_MAX = 64
@@ -78,7 +80,9 @@ def read_samples(stream: BinaryIO, bundle: BundleRef) -> tuple[Manifest, GoldenS
         raise UntrustedError(f"{bundle.target} is not the bundle that was published")
     if golden is None:
         raise MalformedError(f"{bundle.target} carries no golden samples")
-    return reader.manifest, read_golden(io.BytesIO(golden))
+    samples = read_golden(io.BytesIO(golden))
+    manifest = reader.manifest
+    return manifest, check_golden(samples, manifest.inputs, manifest.outputs)
 
 
 def measure_parity(
@@ -103,7 +107,9 @@ def measure_parity(
         got = {name: np.concatenate([a[name] for a in answers]) for name in golden}
     except ValueError:
         return Comparison({}, "the samples' outputs have shapes that do not fit")
-    return compare_outputs(golden, got, manifest.tolerances)
+    # Functions and Vertex AI's machines are of one architecture.
+    tolerances = tolerances_on(platform.machine(), manifest.tolerances)
+    return compare_outputs(golden, got, tolerances)
 
 
 def _ask(

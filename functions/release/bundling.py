@@ -1,11 +1,11 @@
 """Say what goes into a bundle, and what its manifest says of it."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from packhorse.golden import DEFAULT_TOLERANCE
-from packhorse.manifest import Manifest, Member, RuntimeNeeds, TensorSpec, Tolerance
+from packhorse.manifest import Manifest, Member, RuntimeNeeds, TensorSpec
+from packhorse.model_card import ModelCard
 from packhorse.pushed_model import PushedModel
+from packhorse.tolerance import DEFAULT_TOLERANCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,10 +18,7 @@ class Verdict:
 
 
 def make_manifest(
-    pushed: PushedModel,
-    variant: str,
-    verdict: Verdict,
-    tolerances: Mapping[str, Tolerance],
+    pushed: PushedModel, variant: str, verdict: Verdict, card: ModelCard
 ) -> Manifest:
     """Describe the bundle of a pushed model whose files go in as they are.
 
@@ -41,7 +38,8 @@ def make_manifest(
         outputs=verdict.outputs,
         needs=verdict.needs,
         tolerances={
-            spec.name: tolerances.get(spec.name, DEFAULT_TOLERANCE)
+            spec.name: card.tolerances.get(spec.name, DEFAULT_TOLERANCE)
             for spec in verdict.outputs
         },
+        shadow=card.shadow,
     )

@@ -2,7 +2,8 @@
 
 An operator invites a device and hands over a token; the device makes a key,
 signs with it, and sends both. The token is kept as its hash only. It admits one
-key: the same one as often as it comes, no other, ever.
+key: the same one as often as it comes, no other, ever. A revocation ends every
+token that was given before it.
 
 Source: docs/protocol.md, 6.1 "Enrolment"
 """
@@ -10,54 +11,48 @@ Source: docs/protocol.md, 6.1 "Enrolment"
 import hashlib
 import hmac
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from functions.errors import ConflictError, EnrolmentRefusedError
-from packhorse.errors import MalformedError
+from functions.release.device_record import (
+    EMAIL_MAX,
+    RECORD_MAX_BYTES,
+    DeviceRecord,
+    decode_instant,
+    decode_models,
+)
 from packhorse.names import DEVICE, RING_MAX
 from packhorse.report import REPORT_MAX_BYTES
 from packhorse.strict_json import Fields, decode_json, encode_json
 
-RECORD_MAX_BYTES = 4_096
-"""Every record here has under 600 bytes."""
-
 ABSENT = 0
-"""The generation of an object that is not there: records are never replaced."""
+"""The generation of an object that is not there: invitations are never replaced."""
 
 INVITATION_VALID = timedelta(days=7)
 """Long enough to ship a gateway, short enough that a lost note is worthless."""
 
-_TOKEN = r"[A-Za-z0-9_-]{32,128}"  # noqa: S105 - a pattern, not a secret
-_PUBLIC_KEY_MAX = 1_000
-_EMAIL_MAX = 320
-
 
 @dataclass(frozen=True, slots=True)
 class Invitation:
-    """What an operator allowed: one device, in this ring, until then."""
+    """What an operator allowed: one device, in this ring, until then.
+
+    Attributes:
+        models: What the device may read; empty: any model that it asks for.
+        invited_at: Compared with a revocation. Invitations of before did not say
+            it; they were valid for as long as those of now.
+    """
 
     device: str
     ring: int
     by: str
     expires_at: datetime
+    models: tuple[str, ...] = ()
+    invited_at: datetime | None = None
 
-
-@dataclass(frozen=True, slots=True)
-class DeviceRecord:
-    """A device's registered key."""
-
-    device: str
-    ring: int
-    public_key: str
-    enrolled_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class EnrolmentRequest:
-    """What a device asks for, inside an envelope signed with the new key."""
-
-    token: str
-    public_key: str
+    @property
+    def given_at(self) -> datetime:
+        """Return when the operator gave it."""
+        return self.invited_at or self.expires_at - INVITATION_VALID
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,17 +74,24 @@ def spent_name(token: str) -> str:
     return f"enrolment/{hashlib.sha256(token.encode()).hexdigest()}.spent.json"
 
 
-def device_name(device: str) -> str:
-    """Return the object that holds a device's registered key."""
-    return f"devices/{device}.json"
-
-
-def admit(invitation: Invitation | None, *, device: str, now: datetime) -> Invitation:
+def admit(
+    invitation: Invitation | None,
+    *,
+    device: str,
+    now: datetime,
+    known: DeviceRecord | None = None,
+) -> Invitation:
     """Return the invitation if it lets this device in now.
+
+    Args:
+        invitation: What lies under the token that came.
+        device: Who came.
+        now: By the cloud's clock.
+        known: Its record, where it was revoked.
 
     Raises:
         EnrolmentRefusedError: There is none for the token, it is another
-            device's, or it is over.
+            device's, it is over, or it is older than the device's revocation.
     """
     if invitation is None or not hmac.compare_digest(invitation.device, device):
         raise EnrolmentRefusedError(
@@ -100,7 +102,26 @@ def admit(invitation: Invitation | None, *, device: str, now: datetime) -> Invit
             f"the token for {device} ended at {invitation.expires_at.isoformat()}; "
             f"ask the operator for a new one"
         )
+    revocation = known.revocation if known is not None else None
+    if revocation is not None and invitation.given_at <= revocation.at:
+        raise EnrolmentRefusedError(
+            f"{device} was revoked after it got this token; ask the operator for a "
+            f"new one"
+        )
     return invitation
+
+
+def check_new_key(known: DeviceRecord, public_key: str) -> None:
+    """Refuse the key with which a device was revoked: others may have it too.
+
+    Raises:
+        EnrolmentRefusedError: It is that key.
+    """
+    if known.public_key == public_key:
+        raise EnrolmentRefusedError(
+            f"{known.device} was revoked with this key; it needs a new one: remove "
+            f"device.key from its state directory"
+        )
 
 
 def check_same_key(record: DeviceRecord, public_key: str) -> None:
@@ -111,32 +132,24 @@ def check_same_key(record: DeviceRecord, public_key: str) -> None:
     """
     if record.public_key != public_key:
         raise ConflictError(
-            f"{record.device} is enrolled with another key; an operator must remove "
-            f"that one first"
+            f"{record.device} is enrolled with another key; an operator must revoke "
+            f"it first, and invite it anew"
         )
-
-
-def decode_request(payload: bytes) -> EnrolmentRequest:
-    """Read what a device asks for."""
-    fields = _fields(payload, "enrolment request")
-    request = EnrolmentRequest(
-        token=fields.text("token", pattern=_TOKEN),
-        public_key=fields.text("public_key", max_length=_PUBLIC_KEY_MAX),
-    )
-    fields.done()
-    return request
 
 
 def encode_invitation(invitation: Invitation) -> bytes:
     """Write an invitation for the device bucket."""
-    return encode_json(
-        {
-            "device": invitation.device,
-            "ring": invitation.ring,
-            "by": invitation.by,
-            "expires_at": invitation.expires_at.isoformat(),
-        }
-    )
+    document: dict[str, object] = {
+        "device": invitation.device,
+        "ring": invitation.ring,
+        "by": invitation.by,
+        "expires_at": invitation.expires_at.isoformat(),
+    }
+    if invitation.models:
+        document["models"] = list(invitation.models)
+    if invitation.invited_at is not None:
+        document["invited_at"] = invitation.invited_at.isoformat()
+    return encode_json(document)
 
 
 def decode_invitation(body: bytes) -> Invitation:
@@ -145,31 +158,14 @@ def decode_invitation(body: bytes) -> Invitation:
     return Invitation(
         device=fields.text("device", pattern=DEVICE),
         ring=fields.integer("ring", high=RING_MAX),
-        by=fields.text("by", max_length=_EMAIL_MAX),
-        expires_at=_instant(fields.text("expires_at")),
-    )
-
-
-def encode_device(record: DeviceRecord) -> bytes:
-    """Write a device's record for the device bucket."""
-    return encode_json(
-        {
-            "device": record.device,
-            "ring": record.ring,
-            "public_key": record.public_key,
-            "enrolled_at": record.enrolled_at.isoformat(),
-        }
-    )
-
-
-def decode_device(body: bytes) -> DeviceRecord:
-    """Read a device's record."""
-    fields = _fields(body, "device record")
-    return DeviceRecord(
-        device=fields.text("device", pattern=DEVICE),
-        ring=fields.integer("ring", high=RING_MAX),
-        public_key=fields.text("public_key", max_length=_PUBLIC_KEY_MAX),
-        enrolled_at=_instant(fields.text("enrolled_at")),
+        by=fields.text("by", max_length=EMAIL_MAX),
+        expires_at=decode_instant(fields.text("expires_at")),
+        models=decode_models(fields),
+        invited_at=(
+            decode_instant(fields.text("invited_at"))
+            if "invited_at" in fields
+            else None
+        ),
     )
 
 
@@ -195,20 +191,10 @@ def decode_enrolled(body: bytes) -> Enrolled | None:
     return Enrolled(
         device=fields.text("device", pattern=DEVICE),
         ring=fields.integer("ring", high=RING_MAX),
-        at=_instant(fields.text("at")),
+        at=decode_instant(fields.text("at")),
     )
 
 
 def _fields(body: bytes, what: str, limit_bytes: int = RECORD_MAX_BYTES) -> Fields:
     value = decode_json(body, what=what, limit_bytes=limit_bytes)
     return Fields(value, f"the {what}")
-
-
-def _instant(text: str) -> datetime:
-    try:
-        instant = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise MalformedError(f"a time must be ISO 8601, not {text[:40]!r}") from error
-    if instant.tzinfo is None:
-        raise MalformedError("a time must name its offset from UTC")
-    return instant.astimezone(UTC)

@@ -110,8 +110,13 @@ class Plan:
 
     @property
     def repository_url(self) -> str:
-        """Return where gateways read metadata and bundles."""
+        """Return where anybody on this machine reads metadata and bundles."""
         return f"{self.url('storage')}/{BUNDLE_BUCKET}"
+
+    @property
+    def private_repository_url(self) -> str:
+        """Return where gateways read the same, with a token."""
+        return f"{self.url('private_bucket')}/{BUNDLE_BUCKET}"
 
     @property
     def parent(self) -> str:
@@ -169,6 +174,7 @@ def function_settings(plan: Plan, function: str) -> dict[str, str]:
         "ROLLOUTS_KEY_URI": f"file2:{keys}/rollouts.pem",
         "SERVING_IMAGE": f"{LOCATION_HOST}/{PROJECT}/packhorse/edge-runtime:0.1.0",
         "SNAPSHOT_KEY_URI": f"file2:{keys}/snapshot.pem",
+        "STS_ENDPOINT": plan.url("private_bucket"),
         "STUCK_AFTER_S": "30",
         "TIMESTAMP_KEY_URI": f"file2:{keys}/timestamp.pem",
         "VARIANTS": "fp32",
@@ -235,14 +241,16 @@ def gateway_environment(
         "PACKHORSE_RING": str(ring),
         "PACKHORSE_MODEL": plan.models[0],
         "PACKHORSE_VARIANTS": "fp32",
-        "PACKHORSE_REPOSITORY_URL": plan.repository_url,
+        "PACKHORSE_REPOSITORY_URL": plan.private_repository_url,
         "PACKHORSE_ROOT_FILE": str(plan.folder / "repository" / "1.root.json"),
         "PACKHORSE_ENROLL_URL": plan.url("enroll_device"),
         "PACKHORSE_ENROLL_TOKEN": token,
+        "PACKHORSE_TOKEN_URL": plan.url("device_token"),
         "PACKHORSE_REPORT_URL": plan.url("receive_report"),
         "PACKHORSE_POLL_S": "2",
         "PACKHORSE_LISTEN": f"127.0.0.1:{plan.port(device)}",
         "PACKHORSE_PROBATION_S": "2",
+        "PACKHORSE_SHADOW_S": "2",
     }
 
 

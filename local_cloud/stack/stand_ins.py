@@ -20,6 +20,10 @@ from local_cloud.stack.settings import (
     service_accounts,
 )
 
+TOKEN_S = 30
+"""How long a gateway's token is good: Google's hour would outlast any demo, and nobody
+would see one renewed."""
+
 _ACCOUNTS = {"workflows": "workflow"}
 """Service account of each stand-in that calls functions; the rest is the platform's."""
 
@@ -57,6 +61,10 @@ def stand_in_arguments(plan: Plan) -> dict[str, list[str]]:
             "2",
         ],
         "storage": ["--bucket", BUNDLE_BUCKET, "--bucket", DEVICE_BUCKET],
+        "private_bucket": [
+            *("--storage", plan.url("storage"), "--token-s", str(TOKEN_S)),
+            *("--reader", f"device-token@{ACCOUNTS}"),
+        ],
         "registry": ["--project", PROJECT, "--location-host", LOCATION_HOST],
         "broker": [],
         "vertex": [

@@ -10,7 +10,7 @@ import click
 from packhorse.cli.options import examples
 
 _COMMANDS = {
-    "device": ("packhorse.cli.devices", "device", "Invite gateways."),
+    "device": ("packhorse.cli.devices", "device", "Invite, list and revoke gateways."),
     "keys": ("packhorse.cli.keys", "keys", "Make signing keys; show what is trusted."),
     "push": ("packhorse.cli.push", "push", "Push a model, and watch it travel."),
     "rollout": ("packhorse.cli.rollout", "rollout", "Show, halt or open a rollout."),

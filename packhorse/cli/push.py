@@ -3,7 +3,7 @@
 import hashlib
 import io
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +21,12 @@ from packhorse.errors import MalformedError
 from packhorse.model_card import ModelCard
 from packhorse.names import VERSION_MAX, Release, check_model
 from packhorse.pushed_model import Layer, Role, encode_config, encode_pushed_manifest
+from packhorse.shadow_limits import (
+    DEFAULT_MIN_REQUESTS,
+    LATENCY_RATIO_MAX,
+    MIN_REQUESTS_MAX,
+    ShadowLimits,
+)
 
 _CONFIG_NAME = "config"
 _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
@@ -60,6 +66,21 @@ class Pushed:
             "digest": self.digest,
             "is_new": self.is_new,
         }
+
+
+def _make_limits(
+    min_agreement: float | None,
+    max_latency_ratio: float | None,
+    min_requests: int | None,
+) -> ShadowLimits:
+    limits = ShadowLimits(
+        min_agreement, max_latency_ratio, min_requests or DEFAULT_MIN_REQUESTS
+    )
+    if min_requests is not None and not limits.can_refuse:
+        raise click.UsageError(
+            "--min-requests needs --min-agreement or --max-latency-ratio"
+        )
+    return limits
 
 
 def _make_card(
@@ -103,6 +124,29 @@ _files_options = grouped(
     ),
 )
 
+_limits_options = grouped(
+    "limits",
+    _make_limits,
+    click.option(
+        "--min-agreement",
+        type=click.FloatRange(0.0, 1.0, min_open=True),
+        help="Least share of live requests that a gateway must see answered as the "
+        "release before did. [default: any]",
+    ),
+    click.option(
+        "--max-latency-ratio",
+        type=click.FloatRange(0.0, LATENCY_RATIO_MAX, min_open=True),
+        help="Most time that it may take there, in that of the release before. "
+        "[default: any]",
+    ),
+    click.option(
+        "--min-requests",
+        type=click.IntRange(1, MIN_REQUESTS_MAX),
+        help="Live requests below which neither is judged. "
+        f"[default: {DEFAULT_MIN_REQUESTS}]",
+    ),
+)
+
 _card_options = grouped(
     "card",
     _make_card,
@@ -123,9 +167,10 @@ _card_options = grouped(
         "--tolerance",
         "tolerances",
         multiple=True,
-        metavar="OUTPUT=ABS,REL",
-        help="How far an output may lie from its golden value; may be repeated. "
-        "[default: 1e-4,1e-3]",
+        metavar="OUTPUT[@ARCH]=ABS,REL[,MARGIN]",
+        help="How far an output may lie from its golden value, on every machine or "
+        "on x86_64 or aarch64 alone; with MARGIN, the greatest element must be the "
+        "same unless it led by no more. May be repeated. [default: 1e-4,1e-3]",
     ),
 )
 
@@ -185,14 +230,16 @@ _watch_options = grouped(
 )
 @_files_options
 @_card_options
+@_limits_options
 @_destination_options
 @operate_options(required=False)
 @_watch_options
 @output.json_option
-def push(
+def push(  # noqa: PLR0913 - click hands over what the options are grouped into
     *,
     files: ModelFiles,
     card: ModelCard,
+    limits: ShadowLimits,
     destination: Destination,
     watcher: Operate | None,
     as_json: bool,
@@ -203,7 +250,7 @@ def push(
     files again changes nothing and says so.
     """
     with output.working(f"checking {files.model.name}"):
-        prepared = prepare_push(card, files)
+        prepared = prepare_push(replace(card, shadow=limits), files)
     address, token = destination.address, destination.token
     with closing(ModelRepository(address, token=token)) as repository:
         pushed = push_files(repository, prepared, destination.version)

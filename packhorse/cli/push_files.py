@@ -6,16 +6,16 @@ words. The cloud believes none of it and checks again.
 
 import hashlib
 import io
-import math
 import re
 import stat
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
 from packhorse.bundle import BUNDLE_MAX_BYTES
 from packhorse.cli.model_file import ModelFacts, read_model
+from packhorse.comparison import check_tolerances
 from packhorse.errors import LimitExceededError, MalformedError
 from packhorse.golden import check_golden, read_golden
 from packhorse.manifest import (
@@ -23,10 +23,10 @@ from packhorse.manifest import (
     MANIFEST_FILE,
     MEMBER_NAME,
     MODEL_FILE,
-    Tolerance,
 )
 from packhorse.model_card import ModelCard, decode_card, encode_card
 from packhorse.pushed_model import CARD_FILE, LAYERS_MAX, Layer, Role
+from packhorse.tolerance import ARCHITECTURES, DEFAULT_TOLERANCE, Tolerance
 
 _ROLES = {MODEL_FILE: Role.MODEL, GOLDEN_FILE: Role.GOLDEN, CARD_FILE: Role.CARD}
 
@@ -74,7 +74,7 @@ def prepare_push(card: ModelCard, files: ModelFiles) -> Push:
     facts = read_model(files.model)
     _check_external_data(facts, files)
     _check_golden(facts, files.golden)
-    _check_tolerances(facts, card.tolerances)
+    check_tolerances(card.tolerances, facts.outputs)
     bodies: dict[str, Path | bytes] = {
         MODEL_FILE: files.model,
         GOLDEN_FILE: files.golden,
@@ -87,26 +87,46 @@ def prepare_push(card: ModelCard, files: ModelFiles) -> Push:
 
 
 def parse_tolerances(options: Iterable[str]) -> dict[str, Tolerance]:
-    """Read tolerances, each written as OUTPUT=ABS,REL."""
-    found: dict[str, Tolerance] = {}
+    """Read tolerances, each written as OUTPUT[@ARCH]=ABS,REL[,MARGIN]."""
+    general: dict[str, Tolerance] = {}
+    special: dict[str, dict[str, Tolerance]] = {}
     for option in options:
-        name, _, numbers = option.rpartition("=")
-        try:
-            absolute, relative = (float(number) for number in numbers.split(","))
-        except ValueError as error:
-            raise _no_tolerance(option) from error
-        if not name or not all(0 <= x < math.inf for x in (absolute, relative)):
-            raise _no_tolerance(option)
-        if name in found:
-            raise MalformedError(f"the tolerance of {name[:80]!r} is given twice")
-        found[name] = Tolerance(absolute, relative)
-    return found
+        place, _, numbers = option.rpartition("=")
+        name, architecture = _split(place)
+        into = special.setdefault(name, {}) if architecture else general
+        key = architecture or name
+        if key in into:
+            raise MalformedError(f"the tolerance of {place[:80]!r} is given twice")
+        into[key] = _parse_numbers(option, name, numbers)
+    return {
+        name: replace(
+            general.get(name, DEFAULT_TOLERANCE), architectures=special.get(name, {})
+        )
+        for name in general | special
+    }
+
+
+def _split(place: str) -> tuple[str, str]:
+    """Part the name of an output from that of an architecture, where it has one."""
+    name, _, architecture = place.rpartition("@")
+    return (name, architecture) if architecture in ARCHITECTURES else (place, "")
+
+
+def _parse_numbers(option: str, name: str, numbers: str) -> Tolerance:
+    try:
+        absolute, relative, *margin = (float(number) for number in numbers.split(","))
+        if name and len(margin) <= 1:
+            return Tolerance(absolute, relative, margin[0] if margin else None)
+    except (ValueError, MalformedError) as error:
+        raise _no_tolerance(option) from error
+    raise _no_tolerance(option)
 
 
 def _no_tolerance(option: str) -> MalformedError:
     return MalformedError(
-        "a tolerance is written as OUTPUT=ABS,REL with two numbers from 0 on, for "
-        f"example scores=1e-4,1e-3, not {option[:80]!r}"
+        "a tolerance is written as OUTPUT=ABS,REL or OUTPUT@ARCH=ABS,REL,MARGIN with "
+        f"numbers from 0 on and one of {', '.join(ARCHITECTURES)}, for example "
+        f"scores=1e-4,1e-3, not {option[:80]!r}"
     )
 
 
@@ -153,16 +173,6 @@ def _check_golden(facts: ModelFacts, path: Path) -> None:
         check_golden(samples, facts.inputs, facts.outputs)
     except MalformedError as error:
         raise MalformedError(f"{path}: {error}") from error
-
-
-def _check_tolerances(facts: ModelFacts, tolerances: Mapping[str, Tolerance]) -> None:
-    known = sorted(spec.name for spec in facts.outputs)
-    for name in tolerances:
-        if name not in known:
-            raise MalformedError(
-                f"a tolerance must name an output of the model, {known}, "
-                f"not {name[:80]!r}"
-            )
 
 
 def _check_size(layers: tuple[Layer, ...]) -> None:

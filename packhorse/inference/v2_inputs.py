@@ -41,7 +41,10 @@ def decode_inputs(
     """
     arrays: dict[str, np.ndarray] = {}
     rest = binary
-    for tensor in _entries(document, signature):
+    tensors = document.get("inputs")
+    if type(tensors) is not list:
+        tensors = _no_list(tensors, signature)
+    for tensor in tensors:
         if type(tensor) is not dict:
             raise TensorError(
                 f"every entry of 'inputs' must be an object, came {short(tensor)}"
@@ -59,11 +62,8 @@ def decode_inputs(
     return arrays
 
 
-def _entries(document: Mapping[str, object], signature: Signature) -> list[object]:
-    """Return the list `inputs`; a model that takes none needs none."""
-    tensors = document.get("inputs")
-    if type(tensors) is list:
-        return tensors
+def _no_list(tensors: object, signature: Signature) -> list[object]:
+    """Return no tensors for a model that takes none, and refuse anything else."""
     if tensors is None and not signature.inputs:
         return []
     came = "which is missing" if tensors is None else f"came {short(tensors)}"

@@ -106,8 +106,8 @@ def test_each_step_is_announced_before_it_is_taken(tmp_path):
     file.close()
 
     assert steps == [
-        ("create", False),
-        ("append", True, b"body"),
-        ("cut", True, 2),
+        ("create", False, 0o644),
+        ("write", True, 0, b"body"),
+        ("truncate", True, 2),
         ("fsync", True),
     ]

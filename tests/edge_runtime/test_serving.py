@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edge_runtime.live_requests import read_requests
 from edge_runtime.recent import BURST_S
 from tests.edge_runtime.gateways import Gateway, install_tiny, wait_for
 from tests.models import tiny_answer
@@ -173,19 +174,33 @@ def test_recent_requests_can_be_had_as_arrays(gateway):
         if number == 32:  # of a burst only the first are kept
             time.sleep(BURST_S)
         gateway.infer([[float(number), 0.0, 0.0, 0.0]])
-    path = gateway.state_dir / "recent.npz"
+    path = gateway.state_dir / "recent"
 
     reply = gateway.order("recent", path=str(path))
 
-    assert reply == {"ok": True, "count": 32}
-    with np.load(path, allow_pickle=False) as arrays:
-        last = arrays["i.31.input.x"]
-        assert last.tolist() == [[39.0, 0.0, 0.0, 0.0]]
-        assert np.allclose(arrays["i.31.output.y"], tiny_answer(last, 3), atol=1e-4)
+    assert reply["count"] == 32
+    assert path.stat().st_mode & 0o777 == 0o600
+    with path.open("rb") as file:
+        last = read_requests(file)[31]
+    x = last.inputs["x"]
+    assert x.tolist() == [[39.0, 0.0, 0.0, 0.0]]
+    assert np.allclose(last.outputs["y"], tiny_answer(x, 3), atol=1e-4)
+
+
+def test_recent_requests_are_had_once_by_who_says_what_he_has(gateway):
+    path = gateway.state_dir / "recent"
+    gateway.infer([[1.0, 0.0, 0.0, 0.0]])
+    first = gateway.order("recent", path=str(path))
+    path.unlink()
+
+    again = gateway.order("recent", path=str(path), after_us=first["last_us"])
+
+    assert again == {"ok": True, "count": 0, "last_us": first["last_us"]}
+    assert not path.exists()
 
 
 def test_recent_requests_are_not_written_elsewhere(gateway, tmp_path):
-    reply = gateway.order("recent", path=str(tmp_path / "recent.npz"))
+    reply = gateway.order("recent", path=str(tmp_path / "recent"))
     assert reply["ok"] is False
     assert "state directory" in reply["reason"]
 

@@ -34,6 +34,8 @@ from tests.functions.workflow_executions import WORKFLOW, Workflows
 AUDIENCE = "https://function.example"
 PUSHER = "push@demo.iam.gserviceaccount.com"
 OPERATOR = "operator@example.com"
+FUNCTION_ACCOUNT = "default@packhorse-demo.iam.localhost"
+"""Who the functions are that google-auth finds credentials for."""
 REGISTRY = "/usr/bin/docker-registry"
 
 
@@ -237,6 +239,16 @@ def lead_to_vertex(patch, stand_in):
 @pytest.fixture
 def google_account(identity, tmp_path, monkeypatch):
     lead_to_google(monkeypatch, identity, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def private_bucket(storage_url, tmp_path_factory):
+    """The token service, and the same buckets behind it; its URL."""
+    folder = tmp_path_factory.mktemp("private-bucket")
+    flags = ["--storage", storage_url, "--reader", FUNCTION_ACCOUNT]
+    server = StandIn("local_cloud.private_bucket", folder, *flags)
+    yield f"http://{server.host}"
+    server.stop()
 
 
 @pytest.fixture

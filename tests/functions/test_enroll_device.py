@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from functions.release.device_record import device_name
 from functions.release.enrolment import (
     Invitation,
-    device_name,
     encode_invitation,
     invitation_name,
 )

@@ -5,13 +5,8 @@ from datetime import UTC, datetime
 import pytest
 
 from functions.release import rollout
-from functions.release.enrolment import (
-    DeviceRecord,
-    decode_invitation,
-    device_name,
-    encode_device,
-    invitation_name,
-)
+from functions.release.device_record import DeviceRecord, device_name, encode_device
+from functions.release.enrolment import decode_invitation, invitation_name
 from packhorse.assignment import BundleRef, bundle_target
 from packhorse.names import Release
 from tests.functions.conftest import AUDIENCE, OPERATOR
@@ -185,7 +180,7 @@ def test_an_enrolled_device_is_not_invited_again(call, store):
     reply = call("POST", "devices", json={"device": "gateway-1", "ring": 1})
 
     assert reply.status_code == 409
-    assert "devices/gateway-1.json" in reply.json["error"]
+    assert "packhorse device revoke gateway-1" in reply.json["error"]
 
 
 @pytest.mark.parametrize("body", [{"device": "UPPER", "ring": 0}, {"device": "a"}])

@@ -18,8 +18,8 @@ from functions.release.metadata import target_object
 from functions.release.records import ReleaseState
 from packhorse.bundle import BUNDLE_MAX_BYTES, read_bundle
 from packhorse.golden import read_golden
-from packhorse.manifest import Tolerance
 from packhorse.names import Release
+from packhorse.tolerance import Tolerance
 from tests.functions import pushes
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)

@@ -4,7 +4,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from functions.release.enrolment import DeviceRecord, device_name, encode_device
+from functions.release.device_record import (
+    DeviceRecord,
+    device_name,
+    encode_device,
+)
 from packhorse.report import REPORT_MAX_BYTES
 from tests.functions.fleet import Gateway
 

@@ -17,8 +17,9 @@ import numpy as np
 from packhorse.assignment import BundleRef, bundle_target
 from packhorse.bundle import write_bundle
 from packhorse.golden import GoldenSamples, write_golden
-from packhorse.manifest import Manifest, Member, RuntimeNeeds, TensorSpec, Tolerance
+from packhorse.manifest import Manifest, Member, RuntimeNeeds, TensorSpec
 from packhorse.names import Release
+from packhorse.tolerance import Tolerance
 
 PROJECT, REGION = "packhorse-demo", "europe-west4"
 PARENT = f"projects/{PROJECT}/locations/{REGION}"

@@ -7,8 +7,9 @@ import numpy as np
 
 from packhorse.bundle import write_bundle
 from packhorse.golden import GoldenSamples, write_golden
-from packhorse.manifest import Manifest, Member, RuntimeNeeds, TensorSpec, Tolerance
+from packhorse.manifest import Manifest, Member, RuntimeNeeds, TensorSpec
 from packhorse.names import Release
+from packhorse.tolerance import Tolerance
 
 MODEL = b"a model, as far as the format is concerned" * 20
 

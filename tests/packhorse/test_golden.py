@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import math
 import zipfile
 
 import numpy as np
@@ -14,11 +13,12 @@ from packhorse.errors import LimitExceededError, MalformedError
 from packhorse.golden import (
     GoldenSamples,
     check_golden,
-    compare_outputs,
     read_golden,
     write_golden,
 )
-from packhorse.manifest import TensorSpec, Tolerance
+from packhorse.inference.datatypes import numpy_type
+from packhorse.inference.layout import TEXTS_MAX
+from packhorse.manifest import TensorSpec
 from tests.packhorse.samples import golden
 
 INPUTS = (TensorSpec("x", "FP32", (-1, 2)),)
@@ -198,44 +198,59 @@ def test_golden_outputs_are_finite():
         check_golden(GoldenSamples({"x": x}, {"y": x * np.nan}), INPUTS, OUTPUTS)
 
 
-def compare(expected, got, tolerance=None):
-    tolerances = {"y": tolerance} if tolerance else {}
-    return compare_outputs(
-        {"y": np.asarray(expected)}, {"y": np.asarray(got)}, tolerances
-    )
+@pytest.mark.parametrize(
+    "texts",
+    [
+        np.array([["a", "grüß"], ["", "b"]], object),
+        np.array([["a", "grüß"], ["", "b"]], str),
+        np.array([["a", "grüß".encode()], ["", "b"]], "S6"),
+    ],
+    ids=["objects", "text", "bytes"],
+)
+def test_text_becomes_what_the_model_takes(texts):
+    specs = (TensorSpec("t", "BYTES", (-1, 2)),)
+    body = write_golden(GoldenSamples({"t": texts}, {"t": texts}))
+
+    found = check_golden(read_golden(io.BytesIO(body)), specs, specs)
+
+    assert found.inputs["t"].dtype == object
+    assert found.inputs["t"].tolist() == [["a", "grüß"], ["", "b"]]
 
 
-def test_outputs_within_tolerance_agree_and_say_by_how_much():
-    comparison = compare([1.0, 2.0], [1.0, 2.001], Tolerance(0.0, 0.001))
-    assert comparison.agrees
-    assert comparison.largest_difference["y"] == pytest.approx(0.001)
+def test_bf16_becomes_what_the_model_takes():
+    specs = (TensorSpec("h", "BF16", (-1,)),)
+    halves = np.array([1.5, -2.0]).astype(numpy_type("BF16"))
+    body = write_golden(GoldenSamples({"h": halves}, {"h": halves}))
+
+    found = check_golden(read_golden(io.BytesIO(body)), specs, specs)
+
+    assert found.outputs["h"].dtype == halves.dtype
+    assert found.outputs["h"].tolist() == [1.5, -2.0]
 
 
 @pytest.mark.parametrize(
-    ("got", "word"),
+    "texts",
     [
-        ([1.0, 2.5], "differs by 0.5"),
-        ([1.0, math.nan], "not finite"),
-        ([1.0, math.inf], "not finite"),
-        ([[1.0, 2.0]], "shape"),
+        np.array([b"\xff"]),
+        np.array(["\ud800"]),
+        np.frombuffer((0x110000).to_bytes(4, "little"), "<U1"),
     ],
+    ids=["no utf-8", "half a surrogate", "beyond unicode"],
 )
-def test_outputs_that_disagree_say_why(got, word):
-    comparison = compare([1.0, 2.0], got)
-    assert not comparison.agrees
-    assert word in comparison.reason
+def test_text_that_is_none_is_refused(texts):
+    specs = (TensorSpec("t", "BYTES", (-1,)),)
+    with pytest.raises(MalformedError, match="golden text must be UTF-8"):
+        check_golden(GoldenSamples({"t": texts}, {"t": texts}), specs, specs)
 
 
-def test_a_missing_output_disagrees():
-    assert "missing" in compare_outputs({"y": np.zeros(1)}, {}, {}).reason
+def test_text_that_an_archive_cannot_hold_is_not_written():
+    texts = np.array(["a\0"], object)
+    with pytest.raises(MalformedError, match="zero character"):
+        write_golden(GoldenSamples({"t": texts}, {"t": texts}))
 
 
-def test_integers_of_any_sign_compare_by_distance():
-    tolerance = Tolerance(1, 0)
-    a, b = np.array([0], np.uint8), np.array([1], np.uint8)
-    assert compare(a, b, tolerance).largest_difference["y"] == 1.0
-
-
-def test_truth_values_must_be_the_same():
-    assert compare([True], [True]).agrees
-    assert "not the golden one" in compare([True], [False]).reason
+def test_too_much_text_is_refused():
+    texts = np.full((1, TEXTS_MAX + 1), "", "U1")
+    specs = (TensorSpec("t", "BYTES", (-1, -1)),)
+    with pytest.raises(LimitExceededError, match="golden text may have"):
+        check_golden(GoldenSamples({"t": texts}, {"t": texts}), specs, specs)

@@ -15,6 +15,8 @@ from packhorse.manifest import (
     decode_manifest,
     encode_manifest,
 )
+from packhorse.shadow_limits import ShadowLimits
+from packhorse.tolerance import Tolerance
 from tests.packhorse.samples import manifest
 
 
@@ -24,6 +26,32 @@ def changed(**fields):
 
 def test_a_manifest_reads_back_the_same():
     assert decode_manifest(encode_manifest(manifest())) == manifest()
+
+
+def test_a_manifest_without_new_words_is_written_as_it_always_was():
+    document = json.loads(encode_manifest(manifest()))
+    assert document["format"] == 1
+    assert "shadow" not in document
+    assert document["tolerances"] == {"y": {"absolute": 1e-5, "relative": 1e-4}}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"shadow": ShadowLimits(0.9, 2.0, min_requests=7)},
+        {"tolerances": {"y": Tolerance(0.1, 0.0, 0.2)}},
+        {
+            "tolerances": {
+                "y": Tolerance(0.1, 0, architectures={"aarch64": Tolerance(0.2, 0)})
+            }
+        },
+    ],
+    ids=["shadow", "margin", "architecture"],
+)
+def test_what_old_readers_do_not_know_is_format_2_and_reads_back(changes):
+    body = encode_manifest(manifest(**changes))
+    assert json.loads(body)["format"] == 2
+    assert decode_manifest(body) == manifest(**changes)
 
 
 def test_a_runtime_range_reads_back_the_same():
@@ -42,7 +70,7 @@ def test_a_member_is_found_by_name():
     ("fields", "word"),
     [
         ({"surprise": 1}, "unknown field 'surprise'"),
-        ({"format": 2}, "format"),
+        ({"format": 3}, "format"),
         ({"kind": "firmware"}, "kind"),
         ({"release": "magika"}, "magika@7"),
         ({"variant": "../x"}, "variant"),
@@ -54,6 +82,7 @@ def test_a_member_is_found_by_name():
         ({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1.5]}]}, "integers"),
         ({"inputs": [{"name": "x", "datatype": "FP32", "shape": [True]}]}, "integers"),
         ({"tolerances": {"y": {"absolute": -1, "relative": 0}}}, "absolute"),
+        ({"shadow": {"min_agreement": 2, "min_requests": 1}}, "min_agreement"),
         ({"needs": {}}, "opsets"),
     ],
 )

@@ -1,9 +1,10 @@
 """A model card says who answers for a model, and nothing that it may not."""
 
+from dataclasses import replace
+
 import pytest
 
 from packhorse.errors import LimitExceededError, MalformedError
-from packhorse.manifest import Tolerance
 from packhorse.model_card import (
     CARD_MAX_BYTES,
     ModelCard,
@@ -12,7 +13,9 @@ from packhorse.model_card import (
     encode_card,
     read_card,
 )
+from packhorse.shadow_limits import NO_LIMITS, ShadowLimits
 from packhorse.strict_json import encode_json
+from packhorse.tolerance import Tolerance
 
 CARD = ModelCard(
     "digits", "the team", "Apache-2.0 OR MIT", {"y": Tolerance(0.1, 0.0)}, "Reads ü."
@@ -24,9 +27,22 @@ def test_a_card_survives_the_way():
     assert read_card(card_fields(CARD)) == CARD
 
 
+def test_a_card_with_limits_survives_the_way():
+    tolerance = Tolerance(0.1, 0.0, 0.5, {"aarch64": Tolerance(1.0, 0.0)})
+    limits = ShadowLimits(0.9, min_requests=5)
+    card = replace(CARD, tolerances={"y": tolerance}, shadow=limits)
+    assert decode_card(encode_card(card)) == card
+
+
+def test_a_card_of_old_has_no_limits():
+    assert "shadow" not in card_fields(CARD)
+    assert read_card(card_fields(CARD)).shadow == NO_LIMITS
+
+
 @pytest.mark.parametrize(
     "change",
     [
+        {"shadow": {"min_agreement": 7, "min_requests": 1}},
         {"model": "No Model"},
         {"owner": 1},
         {"owner": "x" * 201},

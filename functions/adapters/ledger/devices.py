@@ -5,13 +5,13 @@ counts, except that a failure stays: who failed at a release and then served it
 has still failed at it.
 """
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
 
 from functions import topics
+from functions.adapters.ledger import revocations
 from functions.adapters.ledger.database import (
     add_change,
     add_event,
@@ -24,31 +24,8 @@ from functions.release.records import Change
 from packhorse.assignment import device_position
 from packhorse.report import FAILURES, DeviceState, Report
 
-_HOLDING = (DeviceState.SERVING, DeviceState.ROLLED_BACK)
-"""Reports that say what a device answers with from now on."""
-
 _ADVANCING = FAILURES | {DeviceState.SERVING}
 """Reports after which a gate may open or a rollout end."""
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceStatus:
-    """Where a device stands, for people.
-
-    Attributes:
-        release: What its latest report is about.
-        state: Of its latest report; empty before the first.
-        serving: The release it last said to serve; empty once rolled back.
-    """
-
-    device: str
-    ring: int
-    is_enrolled: bool
-    serving: str
-    release: str
-    state: str
-    reason: str
-    at: datetime | None
 
 
 def invite(
@@ -65,7 +42,12 @@ def invite(
 def enrolled(
     connection: sa.Connection, device: str, *, ring: int, at: datetime
 ) -> bool:
-    """Note that a device has its key registered, and is in this ring."""
+    """Note that a device has its key registered, and is in this ring.
+
+    News from before its revocation says nothing.
+    """
+    if revocations.was_revoked(connection, device, since=at):
+        return False
     insert_once(connection, DEVICES, device=device, ring=ring)
     is_new = connection.execute(
         sa.update(DEVICES)
@@ -253,51 +235,3 @@ def fleet_size(connection: sa.Connection) -> int:
     return connection.execute(
         count.where(DEVICES.c.enrolled_at.is_not(None))
     ).scalar_one()
-
-
-def statuses(connection: sa.Connection, *, limit: int) -> list[DeviceStatus]:
-    """Return where the devices stand, by ring and name."""
-    last, held = _latest("last", None), _latest("held", _HOLDING)
-    rows = connection.execute(
-        sa.select(
-            DEVICES,
-            last.c.release,
-            last.c.state,
-            last.c.reason,
-            sa.case((held.c.state == DeviceState.SERVING, held.c.release)).label("on"),
-        )
-        .outerjoin(last, last.c.device == DEVICES.c.device)
-        .outerjoin(held, held.c.device == DEVICES.c.device)
-        .order_by(DEVICES.c.ring, DEVICES.c.device)
-        .limit(limit)
-    )
-    return [_status(row) for row in rows]
-
-
-def _latest(name: str, states: Collection[DeviceState] | None) -> sa.Subquery:
-    """Select each device's report of the highest sequence, its own order."""
-    chosen = sa.select(REPORTS.c.device, sa.func.max(REPORTS.c.sequence).label("top"))
-    if states is not None:
-        chosen = chosen.where(REPORTS.c.state.in_(states))
-    tops = chosen.group_by(REPORTS.c.device).subquery()
-    return (
-        sa.select(REPORTS)
-        .join(
-            tops,
-            (tops.c.device == REPORTS.c.device) & (tops.c.top == REPORTS.c.sequence),
-        )
-        .subquery(name)
-    )
-
-
-def _status(row: sa.Row[*tuple[object, ...]]) -> DeviceStatus:
-    return DeviceStatus(
-        device=row.device,
-        ring=row.ring,
-        is_enrolled=row.enrolled_at is not None,
-        serving=row.on or "",
-        release=row.release or "",
-        state=row.state or "",
-        reason=row.reason or "",
-        at=row.heard_at,
-    )

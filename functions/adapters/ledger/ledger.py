@@ -11,15 +11,19 @@ from typing import Literal
 
 from functions.adapters.ledger import (
     attempts,
+    device_statuses,
     devices,
     releases,
+    revocations,
     rollouts,
     stalled,
     status,
 )
 from functions.adapters.ledger.database import Database, add_refusal
+from functions.adapters.ledger.device_statuses import DeviceStatus
 from functions.adapters.ledger.status import PendingEvent
 from functions.errors import ReleaseRefusedError, ReportRefusedError
+from functions.release.device_record import Revocation
 from functions.release.gate import RingCounts
 from functions.release.records import Change, NewRelease, ReleaseRecord
 from functions.release.rollout import RolloutRecord
@@ -217,6 +221,20 @@ class Ledger:
         """Note that a device enrolled; from now on it counts in its ring."""
         with self._database.write() as connection:
             return devices.enrolled(connection, device, ring=ring, at=at)
+
+    def revoke_device(self, device: str, *, ring: int, revocation: Revocation) -> bool:
+        """Note that a device was revoked; say whether it is news."""
+        with self._database.write() as connection:
+            return revocations.revoke(
+                connection, device, ring=ring, revocation=revocation
+            )
+
+    def device_statuses(
+        self, *, limit: int, device: str | None = None
+    ) -> list[DeviceStatus]:
+        """Return where the devices stand, or one of them, by ring and name."""
+        with self._database.read() as connection:
+            return device_statuses.statuses(connection, limit=limit, device=device)
 
     def record_report(self, report: Report, *, digest: str, at: datetime) -> bool:
         """Take a report in, with an `advance` event when it may move a rollout.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from functions.adapters.ledger import devices
+from functions.adapters.ledger import device_statuses, devices
 from functions.adapters.ledger.tables import OUTBOX, REFUSALS, RELEASES, ROLLOUTS
 
 RELEASES_MAX = 50
@@ -77,19 +77,8 @@ def _rollouts(connection: sa.Connection) -> list[object]:
 
 
 def _devices(connection: sa.Connection) -> list[dict[str, object]]:
-    return [
-        {
-            "device": status.device,
-            "ring": status.ring,
-            "is_enrolled": status.is_enrolled,
-            "serving": status.serving,
-            "release": status.release,
-            "state": status.state,
-            "reason": status.reason,
-            "heard_at": status.at.isoformat() if status.at else None,
-        }
-        for status in devices.statuses(connection, limit=DEVICES_MAX)
-    ]
+    found = device_statuses.statuses(connection, limit=DEVICES_MAX)
+    return [status.to_json() for status in found]
 
 
 def _refusals(connection: sa.Connection) -> list[dict[str, object]]:

@@ -12,6 +12,9 @@ METADATA = sa.MetaData()
 _KEY = 200
 """Characters; the longest key is a rollout's id of 100."""
 
+_EMAIL = 320
+"""Characters; the longest address there is."""
+
 
 class Instant(sa.types.TypeDecorator[datetime]):
     """A moment in UTC; SQLite keeps no zone, so it is put back on reading."""
@@ -129,9 +132,19 @@ DEVICES = sa.Table(
     METADATA,
     sa.Column("device", sa.String(_KEY), primary_key=True),
     sa.Column("ring", sa.Integer, nullable=False),
-    # NULL: invited, not enrolled; such a device counts in no gate.
+    # NULL: invited or revoked, not enrolled; such a device counts in no gate.
     sa.Column("enrolled_at", Instant),
     sa.Column("heard_at", Instant),
+)
+
+# The latest of each device; one that has enrolled since is enrolled in DEVICES.
+REVOCATIONS = sa.Table(
+    "revocations",
+    METADATA,
+    sa.Column("device", sa.String(_KEY), primary_key=True),
+    sa.Column("at", Instant, nullable=False),
+    sa.Column("by", sa.String(_EMAIL), nullable=False),
+    sa.Column("reason", Words, nullable=False),
 )
 
 DEPLOYMENTS = sa.Table(

@@ -2,15 +2,21 @@
 
 import math
 import random
+from itertools import count
 
 import pytest
 
 from edge_runtime.errors import SettingsError
-from edge_runtime.prediction_log.sampler import Sampler
+from edge_runtime.prediction_log.sampler import PAUSE_S, Sampler
+
+
+def seconds(step=1):
+    """Return a clock that goes on by so much each time that it is looked at."""
+    return count(step=step).__next__
 
 
 def kept(ratio, requests, seed=1):
-    sampler = Sampler(ratio, random.Random(seed).random)
+    sampler = Sampler(ratio, random.Random(seed).random, seconds())
     return [i for i in range(requests) if sampler.wants()]
 
 
@@ -56,3 +62,32 @@ def test_the_least_and_the_greatest_draw_are_gaps_too(draw):
 def test_what_is_no_share_is_refused(ratio):
     with pytest.raises(SettingsError, match="ratio"):
         Sampler(ratio)
+
+
+def test_a_busy_server_keeps_no_more_than_ten_a_second():
+    now_s = [0.0]
+    sampler = Sampler(0.5, random.Random(1).random, lambda: now_s[0])
+    kept_s = []
+    for _ in range(100_000):
+        now_s[0] += 0.0001
+        if sampler.wants():
+            kept_s.append(now_s[0])
+    pauses = [b - a for a, b in zip(kept_s, kept_s[1:], strict=False)]
+    assert PAUSE_S <= min(pauses) <= max(pauses) < 1.1 * PAUSE_S
+
+
+@pytest.mark.parametrize("step_s", [0.00001, 0.001, 1.0])
+def test_what_is_kept_stands_for_all_requests_however_many_came(step_s):
+    now_s, stands_for, requests = [0.0], 0.0, 300_000
+    sampler = Sampler(0.05, random.Random(2).random, lambda: now_s[0])
+    for _ in range(requests):
+        now_s[0] += step_s
+        if sampler.wants():
+            stands_for += 1 / sampler.ratio
+    assert stands_for == pytest.approx(requests, rel=0.05)
+
+
+def test_who_asks_for_all_gets_all_however_fast_they_come():
+    sampler = Sampler(1.0, clock=lambda: 0.0)
+    assert all(sampler.wants() for _ in range(1000))
+    assert sampler.ratio == 1.0

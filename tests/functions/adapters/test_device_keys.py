@@ -1,14 +1,20 @@
-"""Keys are looked up once and believed for a while."""
+"""Records are looked up once and believed for a while."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
 from functions.adapters import device_keys
 from functions.adapters.device_keys import FRESH_S, DeviceKeys
-from functions.errors import UpstreamRefusedError
-from functions.release.enrolment import DeviceRecord, device_name, encode_device
+from functions.adapters.device_register import DeviceRegister
+from functions.errors import DeviceRefusedError, UpstreamRefusedError
+from functions.release.device_record import DeviceRecord, Revocation, device_name
 from packhorse.errors import UntrustedError
+from packhorse.report import open_envelope
+from tests.functions.fleet import Gateway
+
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
 
 class Clock:
@@ -29,52 +35,106 @@ def keys(store, clock):
 
 
 @pytest.fixture
-def enrol(store):
-    def do(device):
-        record = DeviceRecord(device, 0, f"pem of {device}", datetime.now(UTC))
-        store.write_if_generation(device_name(device), encode_device(record), 0)
+def register(store):
+    return DeviceRegister(store)
+
+
+@pytest.fixture
+def enrol(register):
+    def do(gateway, **changes):
+        record = DeviceRecord(gateway.name, 0, gateway.public_key, NOW)
+        found = register.find(gateway.name)
+        register.save(replace(record, **changes), instead_of=found)
 
     return do
+
+
+def report(gateway):
+    return open_envelope(gateway.report())
 
 
 def remove(store, device):
     store._bucket.blob(device_name(device)).delete()  # noqa: SLF001
 
 
-def test_a_removed_key_is_believed_only_for_a_while(keys, enrol, store, clock):
-    enrol("a")
-    assert keys.find("a") == "pem of a"
+def test_a_record_that_is_gone_is_believed_only_for_a_while(keys, enrol, store, clock):
+    gateway = Gateway("a")
+    enrol(gateway)
+    assert keys.check(report(gateway)).device == "a"
     remove(store, "a")
-    assert keys.find("a") == "pem of a"
+    keys.check(report(gateway))
 
     clock.now += FRESH_S
 
     with pytest.raises(UntrustedError, match="no device a"):
-        keys.find("a")
+        keys.check(report(gateway))
+
+
+def test_a_revoked_device_is_refused_after_a_while_at_the_latest(keys, enrol, clock):
+    gateway = Gateway("a")
+    enrol(gateway)
+    keys.check(report(gateway))
+    enrol(gateway, revocation=Revocation(NOW, "operator@example.com", "stolen"))
+
+    clock.now += FRESH_S
+
+    with pytest.raises(DeviceRefusedError):
+        keys.check(report(gateway))
+
+
+def test_a_new_key_is_believed_at_once(keys, enrol):
+    before, after = Gateway("a"), Gateway("a")
+    enrol(before)
+    keys.check(report(before))
+    enrol(after)
+
+    assert keys.check(report(after)).public_key == after.public_key
+    with pytest.raises(UntrustedError):
+        keys.check(report(before))
+
+
+def test_a_device_that_was_refused_is_asked_for_each_time(keys, enrol):
+    gateway = Gateway("a")
+    enrol(gateway, revocation=Revocation(NOW, "operator@example.com", "stolen"))
+    with pytest.raises(DeviceRefusedError):
+        keys.check(report(gateway))
+    enrol(gateway)
+
+    assert keys.check(report(gateway)).revocation is None
 
 
 def test_an_unknown_device_is_asked_for_each_time(keys, enrol):
+    gateway = Gateway("a")
     with pytest.raises(UntrustedError):
-        keys.find("a")
-    enrol("a")
+        keys.check(report(gateway))
+    enrol(gateway)
 
-    assert keys.find("a") == "pem of a"
+    assert keys.check(report(gateway)).device == "a"
+
+
+def test_an_envelope_is_good_for_its_purpose_alone(keys, enrol):
+    gateway = Gateway("a")
+    enrol(gateway)
+
+    with pytest.raises(UntrustedError):
+        keys.check(report(gateway), purpose="token")
 
 
 def test_a_broken_record_is_nobodys_malformed_request(keys, store):
     store.write_if_generation(device_name("a"), b"[]", 0)
 
     with pytest.raises(UpstreamRefusedError):
-        keys.find("a")
+        keys.check(report(Gateway("a")))
 
 
-def test_the_oldest_key_makes_room(keys, enrol, store, monkeypatch):
+def test_the_oldest_record_makes_room(keys, enrol, store, monkeypatch):
     monkeypatch.setattr(device_keys, "KEYS_MAX", 2)
-    for device in ("a", "b", "c"):
-        enrol(device)
-        keys.find(device)
-        remove(store, device)
+    gateways = [Gateway(name) for name in ("a", "b", "c")]
+    for gateway in gateways:
+        enrol(gateway)
+        keys.check(report(gateway))
+        remove(store, gateway.name)
 
-    assert keys.find("c") == "pem of c"
+    assert keys.check(report(gateways[2])).device == "c"
     with pytest.raises(UntrustedError):
-        keys.find("a")
+        keys.check(report(gateways[0]))

@@ -1,6 +1,8 @@
 """What a model must be, and what a hostile one cannot do."""
 
 import os
+import platform
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +11,9 @@ from onnx import TensorProto, helper, numpy_helper
 from functions.adapters import onnx_checker
 from functions.adapters.onnx_checker import check_model
 from functions.errors import ReleaseRefusedError, UpstreamUnavailableError
-from packhorse.manifest import TensorSpec, Tolerance
+from packhorse.manifest import TensorSpec
+from packhorse.tolerance import Tolerance
+from tests import odd_models
 from tests.functions import pushes
 from tests.functions.pushes import external, golden, model, node
 
@@ -155,7 +159,11 @@ def test_a_tolerance_decides_what_agrees(check):
 
 
 def test_a_tolerance_for_no_output_is_refused(check):
-    refused(check, "a tolerance for 'z'", tolerances={"z": Tolerance(1, 1)})
+    refused(
+        check,
+        "output of the model, \\['y'\\], not 'z'",
+        tolerances={"z": Tolerance(1, 1)},
+    )
 
 
 def test_a_graph_that_contradicts_itself_is_refused(check):
@@ -190,3 +198,35 @@ def test_a_trial_that_dies_says_what_of(check, dying, end, error, sentence):
     dying(end)
     with pytest.raises(error, match=sentence):
         check()
+
+
+@pytest.mark.parametrize("datatype", ["BYTES", "BF16"])
+def test_a_model_of_what_numpy_has_no_type_for_passes(check, datatype):
+    body = odd_models.identity(datatype)
+    assert check(body, odd_models.golden(datatype)).inputs[0].datatype == datatype
+
+
+@pytest.mark.parametrize("datatype", ["BYTES", "BF16"])
+def test_golden_samples_of_text_and_bf16_are_compared(check, datatype):
+    samples = odd_models.golden(datatype, is_wrong=True)
+    refused(
+        check, "golden sample 1: output 'y'", odd_models.identity(datatype), samples
+    )
+
+
+def test_an_argmax_margin_can_be_given_for_numbers_only(check):
+    tolerances = {"y": Tolerance(0.0, 0.0, 0.1)}
+    body, samples = odd_models.identity("BYTES"), odd_models.golden("BYTES")
+    refused(check, "needs an output of numbers", body, samples, tolerances)
+
+
+def test_a_tolerance_holds_on_the_architecture_that_it_names(check):
+    x = np.linspace(-1, 1, 12, dtype=np.float32).reshape(4, 3)
+    off = golden((x @ pushes.WEIGHTS + 0.01).astype(np.float32))
+    wide, narrow = Tolerance(0.02, 0.0), Tolerance(0.001, 0.0)
+    here, elsewhere = {platform.machine(): wide}, {"riscv64": wide}
+
+    assert check(None, off, {"y": replace(narrow, architectures=here)}).outputs
+    refused(
+        check, "differs", None, off, {"y": replace(narrow, architectures=elsewhere)}
+    )

@@ -1,10 +1,15 @@
 """A manifest says what the pushed files are, and what the checks found."""
 
-from functions.release.bundling import Verdict, make_manifest
-from packhorse.golden import DEFAULT_TOLERANCE
-from packhorse.manifest import Member, RuntimeNeeds, TensorSpec, Tolerance
-from packhorse.pushed_model import Layer, PushedModel, Role
+from dataclasses import replace
 
+from functions.release.bundling import Verdict, make_manifest
+from packhorse.manifest import Member, RuntimeNeeds, TensorSpec
+from packhorse.model_card import ModelCard
+from packhorse.pushed_model import Layer, PushedModel, Role
+from packhorse.shadow_limits import ShadowLimits
+from packhorse.tolerance import DEFAULT_TOLERANCE, Tolerance
+
+CARD = ModelCard("magika", "the team", "Apache-2.0")
 PUSHED = PushedModel(
     name="magika",
     version=2,
@@ -25,7 +30,7 @@ VERDICT = Verdict(
 
 
 def test_a_manifest_lists_the_pushed_files_in_the_bundles_order():
-    manifest = make_manifest(PUSHED, "fp32", VERDICT, {})
+    manifest = make_manifest(PUSHED, "fp32", VERDICT, CARD)
 
     assert manifest.members == (
         Member("model.onnx", 10, "1" * 64),
@@ -39,6 +44,15 @@ def test_a_manifest_lists_the_pushed_files_in_the_bundles_order():
 def test_every_output_has_its_tolerance_written_down():
     wide = Tolerance(0.1, 0.1)
 
-    manifest = make_manifest(PUSHED, "fp32", VERDICT, {"z": wide})
+    card = replace(CARD, tolerances={"z": wide})
+    manifest = make_manifest(PUSHED, "fp32", VERDICT, card)
 
     assert manifest.tolerances == {"y": DEFAULT_TOLERANCE, "z": wide}
+
+
+def test_the_cards_limits_of_the_shadow_run_are_signed_with_the_bundle():
+    limits = ShadowLimits(min_agreement=0.9)
+
+    manifest = make_manifest(PUSHED, "fp32", VERDICT, replace(CARD, shadow=limits))
+
+    assert manifest.shadow == limits

@@ -1,0 +1,72 @@
+"""The real agent, as often as it is asked for, each time until it is done.
+
+    python -m tests.crash.agent_process
+
+One JSON object a line on standard input: the agent's `environment`, and a `fault`
+as the hook takes it (CRASH_FAULT). It is built anew from the disk and runs, as the
+loop does, until nothing is left to do and its reports are sent; an error in one
+look, as a full disk, is not its end. One JSON object a line comes back: how many
+durable steps there were, how many of them failed, and what went wrong, last.
+"""
+
+import json
+import sys
+import time
+
+import sitecustomize
+
+from edge_runtime.agent.enroll import load_identity
+from edge_runtime.agent.loop import build_agent
+from edge_runtime.agent.report import Spool
+from edge_runtime.agent.web import Web
+from edge_runtime.agent_settings import agent_settings
+
+MOST_S = 60.0
+PAUSE_S = 0.1
+
+
+def run(environment):
+    """Run one agent until it is done; return its last trouble."""
+    trouble = ""
+    agent = spool = None
+    settings = agent_settings(environment)
+    until_s = time.monotonic() + MOST_S
+    looks = int(environment.get("CRASH_LOOKS", 1_000_000))
+    while time.monotonic() < until_s and looks:
+        looks -= 1
+        try:
+            # Whatever starts the process starts it again when it could not begin.
+            if agent is None:
+                identity = load_identity(settings.state_dir, settings.device)
+                spool = Spool(
+                    settings.state_dir / "spool",
+                    device=settings.device,
+                    sign=identity.sign,
+                )
+                agent = build_agent(settings, identity, spool)
+            if agent.step():
+                spool.send(Web(), settings.report_url)
+                return trouble
+        except Exception as error:  # noqa: BLE001 - as the loop does
+            trouble = str(error)
+        time.sleep(PAUSE_S)
+    return f"not done within {MOST_S} s; {trouble}"
+
+
+def main():
+    for line in sys.stdin:
+        order = json.loads(line)
+        # What the product logs goes to standard error; standard output is ours.
+        out, sys.stdout = sys.stdout, sys.stderr
+        sitecustomize.FAULT.arm(order.get("fault", ""))
+        trouble = run(order["environment"])
+        fault = sitecustomize.FAULT
+        sys.stdout = out
+        print(
+            json.dumps({"steps": fault.taken, "hits": fault.hits, "trouble": trouble}),
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
