@@ -4,11 +4,15 @@
 #   make test        the tests
 #   make fuzz        an hour of wrong and odd requests against a gateway; FUZZ_S says how long
 #   make kills       every process killed at many moments of a release's life; an hour
+#   make crash       every durable step of a gateway killed, failed and cut off; 25 minutes
 #   make bench-serving   our server and its peers in one ring; 20 minutes
+#   make bench-switch    what a switch costs under load, and how fast is the way back; 9 minutes
 #   make bench-fleet     what 10,000 gateways ask of the bucket; 10 minutes
 #   make coverage    the tests, and which lines and branches they reach
 #   make check       format, lint, types, imports, tests
 #   make status-page take the picture of the status page in docs/images anew; 15 minutes
+#   make container-context   what the gateway's image is built from, in .build/container
+#   make wheels      ask the index whether amd64 and arm64 have every package of a gateway
 #   make pins        compile the requirement files again
 
 PYTHON ?= python3
@@ -24,7 +28,7 @@ SCHEMAS := .cache/workflows-emulator-1.10.0/.complete
 BENCH := bench/serving/requirements
 CLIENTS := .venv-clients/.complete
 
-.PHONY: help setup demo test status-page fuzz kills coverage check format lint types imports pins clean system-packages bench-serving bench-fleet
+.PHONY: help setup demo test status-page fuzz kills crash coverage check format lint types imports pins clean system-packages bench-serving bench-switch bench-fleet container-context wheels
 .DEFAULT_GOAL := help
 
 help:
@@ -42,11 +46,21 @@ test: setup $(CLIENTS) $(MAGIKA) $(SCHEMAS) system-packages
 bench-serving: setup
 	@$(RUN) -m bench.serving --edge-runtime .venv-gateway/bin/edge-runtime $(ARGS)
 
+bench-switch: setup
+	@$(RUN) -m bench.switch --edge-runtime .venv-gateway/bin/edge-runtime $(ARGS)
+
 bench-fleet: setup
 	@$(RUN) -m bench.fleet $(ARGS)
 
 kills: setup
 	@KILLS_LONG=1 $(RUN) -m pytest -q tests/path/test_kills.py --log-cli-level=INFO $(ARGS)
+
+# Each part's counts are in .build/crash.json; docs/reliability.md has them. Needs root
+# for the real power cuts.
+crash: setup
+	@rm -f .build/crash.json && mkdir -p .build
+	@CRASH_WHOLE=1 CRASH_RESULTS=.build/crash.json $(RUN) -m pytest -q -n 2 tests/crash $(ARGS)
+	@cat .build/crash.json
 
 # What fails is written to .build/fuzz; a seed, in ARGS, gives the same requests again.
 fuzz: setup
@@ -128,6 +142,17 @@ NO_INDEX = { echo "make: the Python index did not answer and nothing is cached: 
 	@$(UV) pip install --quiet --python .venv/bin/python --no-deps --require-hashes --target $(@D) -r requirements/workflows-emulator-$*.txt \
 	  || $(call NO_INDEX,$(@D))
 	@touch $@
+
+# No engine is needed for this; `podman build .build/container` makes the image of it.
+container-context: .venv-gateway/.complete
+	@rm -rf .build/container && mkdir -p .build/container
+	@cp requirements/gateway.txt edge_runtime/deploy/Containerfile .build/dist/packhorse-*.whl .build/container
+	@echo "make: .build/container is ready for podman build, or docker build -f Containerfile"
+
+# Every package of a gateway must have a wheel on both architectures: asks the index.
+WHEELS_FOR = $(UV) pip install --quiet --dry-run --only-binary :all: --python-version 3.12 --target .build/none --python-platform
+wheels: .venv/bin/uv
+	@for p in x86_64-manylinux_2_28 aarch64-manylinux_2_28; do $(WHEELS_FOR) $$p --require-hashes -r requirements/gateway.txt || exit 1; done
 
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url
 CONSTRAINED = $(COMPILE) --constraints requirements/dev.txt pyproject.toml

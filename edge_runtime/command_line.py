@@ -122,6 +122,18 @@ environment, optional:
   PACKHORSE_MQTT_URL         broker that tells it when to look; with
                              PACKHORSE_MQTT_PROTOCOL, _CA_FILE, _CERT_FILE, _KEY_FILE
 
+when this site may be changed; a withdrawal asks nobody:
+  PACKHORSE_WINDOW           local times in which a release may be installed, tried
+                             and switched to, `Mon-Fri 22:00-05:00, Sat 00:00-24:00`
+                             [always]
+  PACKHORSE_DOWNLOAD_WINDOW  the same for downloads [PACKHORSE_WINDOW]
+  PACKHORSE_MAY_DOWNLOAD, PACKHORSE_MAY_SWITCH
+                             commands: exit code 0 says yes, 1 not now; any other,
+                             or none in time, not now either [yes]
+  PACKHORSE_BEFORE_SWITCH    script; where it fails the switch waits [none]
+  PACKHORSE_AFTER_SWITCH     script; where it fails the release is rolled back [none]
+  PACKHORSE_HOOK_S           seconds for each of these [60]
+
 example:
   set -a; . /etc/packhorse/gateway.env; set +a; edge-runtime agent
 """

@@ -163,10 +163,11 @@ class Dispatch:
 
     def _decode(self, head: Head, route: Infer, body: Body) -> Call | Refused:
         """Decode a request, or say what is wrong with it."""
+        if head.fault:
+            error = MalformedError(head.fault)
+            return refusal(error, route.model.headers), outcome_of(error)
         limit_bytes = self._limits.body_max_bytes
         try:
-            if head.fault:
-                raise MalformedError(head.fault)
             return route.decode(route.model, head.envelope, body, limit_bytes)
         except MalformedError as error:
             return refusal(error, route.model.headers), outcome_of(error)

@@ -117,7 +117,9 @@ class Duty:
             if handover is not None:
                 self._remember(handover)
             self._slots.activate(slot)
-            await self.shift.hand_to(worker)
+            # Without a probation nobody would ever end the former worker.
+            keeps_warm = handover is not None and handover.on_probation
+            await self.shift.hand_to(worker, keeps_warm=keeps_warm)
         except (EdgeError, OSError):
             try:
                 self._put_back(link, known)

@@ -21,7 +21,11 @@ ANSWER_S = 20.0
 
 
 async def tell_pulse(
-    supervisor: Supervisor, booting: "asyncio.Task[None]", manager: ServiceManager
+    supervisor: Supervisor,
+    booting: "asyncio.Task[None]",
+    manager: ServiceManager,
+    *,
+    beat_s: float = BEAT_S,
 ) -> None:
     """Say when the gateway is ready, and then that it is alive, until cancelled."""
     manager.say("starting")
@@ -33,7 +37,7 @@ async def tell_pulse(
             manager.alive()
         starts = supervisor.starts
         manager.say(sentence(supervisor))
-        await asyncio.sleep(BEAT_S)
+        await asyncio.sleep(beat_s)
 
 
 def sentence(supervisor: Supervisor) -> str:

@@ -9,11 +9,14 @@ from collections.abc import Coroutine
 
 from edge_runtime.errors import WorkerError
 from edge_runtime.log import log
-from edge_runtime.worker_process import WorkerProcess
+from edge_runtime.worker_process import ORDER_S, WorkerProcess
 
-DRAIN_S = 0.5
-"""Time for a worker to take the order to drain. One that hangs cannot end what it
-answers either, and nobody else can come by the connections that it holds."""
+LEAVE_S = 3.0
+"""Time for a worker that is gone back from to take the order to drain. One that hangs
+cannot end what it answers, and nobody else comes by the connections that it holds."""
+
+LEAVE_WAIT_S = 0.5
+"""As long as that is waited for; the former worker answers meanwhile."""
 
 
 class Shift:
@@ -40,7 +43,7 @@ class Shift:
         old, self.current = self.current, worker
         if old is None or not old.is_alive:
             return
-        await _drain(old)
+        await _is_drained(old)
         if old.release and keeps_warm:
             self.previous = old
         else:
@@ -63,8 +66,8 @@ class Shift:
             raise
         self.current = good
         if bad is not None and bad.is_alive:
-            await _drain(bad)
-            self.spawn(_retire(bad))
+            leaving = self.spawn(self._leave(bad))
+            await asyncio.wait({leaving}, timeout=LEAVE_WAIT_S)
         return good
 
     def let_go(self) -> None:
@@ -97,6 +100,11 @@ class Shift:
         task.add_done_callback(self._tasks.discard)
         return task
 
+    async def _leave(self, worker: WorkerProcess) -> None:
+        if not await _is_drained(worker, limit_s=LEAVE_S):
+            worker.kill()
+        self.spawn(_retire(worker))
+
 
 async def _accept(worker: WorkerProcess) -> None:
     """Let a worker accept.
@@ -109,16 +117,16 @@ async def _accept(worker: WorkerProcess) -> None:
         raise WorkerError(str(reply["reason"]))
 
 
-async def _drain(worker: WorkerProcess) -> None:
-    """Tell a worker to leave new connections to others; one that hangs is ended."""
+async def _is_drained(worker: WorkerProcess, *, limit_s: float = ORDER_S) -> bool:
+    """Tell a worker to leave new connections to others; say whether it obeyed."""
     try:
-        reply = await worker.order("drain", limit_s=DRAIN_S)
+        reply = await worker.order("drain", limit_s=limit_s)
     except WorkerError as error:
         log("drain_failed", slot=worker.slot, reason=str(error))
-        worker.kill()
-        return
+        return False
     if reply["ok"] is not True:
         log("drain_failed", slot=worker.slot, reason=str(reply["reason"]))
+    return True
 
 
 async def _retire(worker: WorkerProcess) -> None:

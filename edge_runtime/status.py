@@ -6,7 +6,10 @@ from pathlib import Path
 
 from edge_runtime.control import Document, ask
 from edge_runtime.errors import ControlError, SettingsError
+from edge_runtime.handover import Handover, load_handover
+from edge_runtime.hold import read_hold
 from edge_runtime.slots import NAMES, Slots
+from edge_runtime.standing import Standing, read_standing
 
 _ASK_S = 5.0
 
@@ -21,12 +24,18 @@ class GatewayStatus:
         serving: What the supervisor says of itself, or why it says nothing.
         served: What the worker says of all models that it serves: `ready`,
             `reason` and `models`; empty where it says nothing.
+        handover: How what serves came to, as far as that is known.
+        hold: Why nothing new is begun here; None where nothing is held.
+        standing: How the agent stands; None where none ever ran.
     """
 
     active: str
     slots: dict[str, str]
     serving: Document
     served: Document
+    handover: Handover | None = None
+    hold: str | None = None
+    standing: Standing | None = None
 
     def document(self) -> str:
         """Say it to a program."""
@@ -36,6 +45,9 @@ class GatewayStatus:
                 "slots": self.slots,
                 "serving": self.serving,
                 "served": self.served,
+                "rolled_back": self._rolled_back(),
+                "hold": self.hold,
+                "agent": self.standing.document() if self.standing else None,
             }
         )
 
@@ -46,7 +58,29 @@ class GatewayStatus:
             f"{'active' if name == self.active else ''}".rstrip()
             for name, release in self.slots.items()
         ]
-        return "\n".join([*lines, f"server  {self._server()}", *self._models()])
+        lines += [f"server  {self._server()}", *self._watch()]
+        if self.hold is not None:
+            lines.append(f"held    {self.hold or 'no reason is given'}")
+        if self.standing is not None:
+            lines += self.standing.sentences()
+        return "\n".join([*lines, *self._models()])
+
+    def _rolled_back(self) -> Document | None:
+        """Say what was gone back from to what serves, and why."""
+        known = self.handover
+        if known is None or known.fallen is None:
+            return None
+        return {"from": str(known.fallen), "reason": known.reason}
+
+    def _watch(self) -> list[str]:
+        """Say whether what serves is on probation, or was gone back to."""
+        if (back := self._rolled_back()) is not None:
+            return [f"back    from {back['from']}: {back['reason']}"]
+        previous = self.serving.get("previous")
+        if not previous:
+            return []
+        former = self.slots.get(str(previous)) or "the former one"
+        return [f"watch   on probation; it goes back to {former} if it is not well"]
 
     def _server(self) -> str:
         """Say what serves, and whether it is ready as clients ask for that."""
@@ -85,6 +119,9 @@ def read_status(state_dir: Path) -> GatewayStatus:
         slots={name: _release(slots, name) for name in NAMES},
         serving=_ask(state_dir),
         served=_ask_models(state_dir),
+        handover=load_handover(state_dir),
+        hold=read_hold(state_dir),
+        standing=read_standing(state_dir),
     )
 
 

@@ -72,11 +72,16 @@ class WorkerProcess:
     ) -> dict[str, object]:
         """Give one order and return the reply.
 
+        Args:
+            do: The order's word.
+            limit_s: Time for the reply, and for the orders before this one.
+            fields: What else the order says.
+
         Raises:
             WorkerError: The worker ended, or gave no reply in time.
         """
         try:
-            async with self.turn, asyncio.timeout(limit_s):
+            async with asyncio.timeout(limit_s), self.turn:
                 return await self._exchange({"do": do, **fields})
         except TimeoutError as error:
             raise WorkerError(

@@ -29,7 +29,7 @@ from tuf.api.metadata import (
 )
 
 from packhorse.errors import MalformedError
-from packhorse.signers import is_same_key, key_name
+from packhorse.signers import is_same_key, key_name, public_text
 from packhorse.trust_root import delegated_role, release_role
 
 T = TypeVar("T", Root, Targets, Snapshot, Timestamp)
@@ -251,7 +251,7 @@ def _check_no_key_twice(roles: Mapping[str, Role], keys: Mapping[str, Key]) -> N
     owners: dict[str, str] = {}
     for role, named in roles.items():
         for keyid in named.keyids:
-            pem = keys[keyid].keyval["public"].strip()
+            pem = public_text(keys[keyid]).strip()
             if owners.setdefault(pem, role) != role:
                 raise MalformedError(
                     f"the key {key_name(keys[keyid])} is {owners[pem]}'s; "

@@ -96,7 +96,7 @@ def _read_array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:
     except (ValueError, TypeError, SyntaxError, OverflowError) as error:
         raise MalformedError(
             f"golden array {entry.filename[:80]!r} must be a plain npy array without "
-            "Python objects, as long as it says"
+            "Python objects (text has dtype=str), as long as it says"
         ) from error
 
 

@@ -38,6 +38,7 @@ P256 = "ecdsa-sha2-nistp256"
 NAME_FIELD = "x-packhorse-name"
 """What people call a key; it stands beside the key in metadata and means nothing."""
 
+_NAME_MAX = 60
 _KMS_SCHEME = "gcpkms:"
 _FILE_SCHEME = "file2:"
 _KMS_VERSION = re.compile(
@@ -162,7 +163,7 @@ def key_name(key: Key) -> str:
     """Return what people call a key, and the first digits of its id."""
     name = key.unrecognized_fields.get(NAME_FIELD)
     short = key.keyid[:8]
-    return f"{name} ({short})" if isinstance(name, str) and name else short
+    return f"{name[:_NAME_MAX]} ({short})" if isinstance(name, str) and name else short
 
 
 def name_key(key: Key, name: str) -> None:
@@ -172,15 +173,18 @@ def name_key(key: Key, name: str) -> None:
 
 def public_pem(key: Key) -> bytes:
     """Return a public key as the content of a PEM file."""
-    return str(key.keyval["public"]).encode()
+    return public_text(key).encode()
+
+
+def public_text(key: Key) -> str:
+    """Return what of a key verifies signatures; a key without it is like no other."""
+    return str(key.keyval.get("public", f"no public key: {key.keyid}"))
 
 
 def is_same_key(one: Key, other: Key) -> bool:
     """Say whether two keys verify the same signatures, whatever they are called."""
-    return bool(
-        one.scheme == other.scheme
-        and one.keyval["public"].strip() == other.keyval["public"].strip()
-    )
+    is_same_text = public_text(one).strip() == public_text(other).strip()
+    return bool(one.scheme == other.scheme and is_same_text)
 
 
 def kms_errors() -> tuple[type[Exception], ...]:

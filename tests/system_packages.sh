@@ -9,6 +9,7 @@ add /usr/sbin/mosquitto mosquitto
 add /usr/bin/docker-registry docker-registry
 add /usr/bin/strace strace
 add /usr/bin/chromium chromium
+add /usr/bin/systemd-analyze systemd
 [ -d /usr/lib/postgresql ] || need="$need postgresql"
 [ -n "$need" ] || exit 0
 

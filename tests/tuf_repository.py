@@ -211,7 +211,7 @@ class Faults:
     conditional requests alone; `not_modified` says 304 to whoever asks with one.
     The file `drip` comes byte by byte, `missing` does not come for now, and what
     does not exist is forbidden where `forbid_missing`. A path in `first` has another
-    content once; `etag` is said of everything.
+    content once; `etag` is said of everything, `retry_after` with each `status`.
     """
 
     cut_after: int | None = None
@@ -225,6 +225,7 @@ class Faults:
     forbid_missing: bool = False
     first: dict[str, bytes] = field(default_factory=dict)
     etag: str = ""
+    retry_after: str = ""
 
 
 @dataclass
@@ -268,11 +269,19 @@ class _Handler(BaseHTTPRequestHandler):
         super().setup()
         self.owner.connections += 1
 
+    def handle(self):
+        # A client that has seen enough closes.
+        with contextlib.suppress(ConnectionError):
+            super().handle()
+
     def do_GET(self):
-        path = unquote(urlsplit(self.path).path)
+        raw = urlsplit(self.path).path
+        path = unquote(raw)
         said = self.headers.get("Range", "")
         self.owner.requests.append((path, said))
-        file = self.owner.folder / path.lstrip("/")
+        file = self.owner.folder / raw.lstrip("/")
+        if not file.is_file():
+            file = self.owner.folder / path.lstrip("/")
         faults = self.owner.faults
         if faults.drip and path.endswith(f"/{faults.drip}"):
             self._drip()
@@ -282,7 +291,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if faults.status or not file.is_file():
             absent = 403 if faults.forbid_missing else 404
-            self._answer(faults.status or absent, b"")
+            wait = {"Retry-After": faults.retry_after} if faults.retry_after else {}
+            self._answer(faults.status or absent, b"", wait)
             return
         body = faults.first.pop(path, None) or file.read_bytes()
         is_bundle = "/bundles/" in path

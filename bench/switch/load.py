@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Self
 
 import numpy as np
 
@@ -39,6 +40,7 @@ class Record:
         answered: Right answers by release.
         failed: How many came to nothing, or were wrong.
         examples: How the first of those failed.
+        has_failed: Set once one has.
     """
 
     sent_s: list[float] = field(default_factory=list)
@@ -46,18 +48,20 @@ class Record:
     answered: Counter[str] = field(default_factory=Counter)
     failed: int = 0
     examples: list[str] = field(default_factory=list)
+    has_failed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def fail(self, error: Exception) -> None:
         """Count a request that failed."""
         self.failed += 1
+        self.has_failed.set()
         if len(self.examples) < _EXAMPLES_MAX:
             self.examples.append(f"{type(error).__name__}: {error}")
 
     def between(self, begin_s: float, end_s: float) -> np.ndarray:
         """Return how long the requests took that were sent in a window, in ms."""
-        first, last = np.searchsorted(self.sent_s, [begin_s, end_s])
-        # Sorted within a millisecond, which is enough for a window of seconds.
-        return np.asarray(self.took_s[first:last]) * 1000.0
+        sent_s = np.asarray(self.sent_s)
+        is_in = (sent_s >= begin_s) & (sent_s < end_s)
+        return np.asarray(self.took_s)[is_in] * 1000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +98,7 @@ class Load:
         self._every_s = len(asked) / per_s if per_s else 0.0
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def __aenter__(self) -> "Load":
+    async def __aenter__(self) -> Self:
         """Begin to ask."""
         self._tasks = [
             asyncio.create_task(self._ask_on(number, question))

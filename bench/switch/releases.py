@@ -82,7 +82,7 @@ def _manifest(version: int, members: dict[str, bytes]) -> Manifest:
 def _model(version: int) -> bytes:
     """Return y = table[x[0]] @ w + x @ v."""
     random = np.random.default_rng(version)
-    weights = {
+    weights: dict[str, np.ndarray] = {
         "table": random.normal(size=_TABLE).astype(np.float32),
         "w": random.normal(size=(_TABLE[1], _OUTPUTS)).astype(np.float32),
         "v": random.normal(size=(FEATURES, _OUTPUTS)).astype(np.float32),

@@ -6,21 +6,22 @@ memory says that its cause is past. A report may so be made twice; none is lost.
 """
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import replace
 
 from edge_runtime.agent.decide import (
     NO_RING,
     Gateway,
-    Wish,
     decide,
+    is_same,
     is_to_serve_nothing,
 )
+from edge_runtime.agent.discard import discard
 from edge_runtime.agent.enroll import Identity, Place
 from edge_runtime.agent.errors import SupersededError, UnavailableError
 from edge_runtime.agent.journal import SUPERSEDED, Journal
 from edge_runtime.agent.machine import Event, Stage
-from edge_runtime.agent.memory import Deployment, MemoryFile
+from edge_runtime.agent.memory import MemoryFile
 from edge_runtime.agent.report import News, Spool
 from edge_runtime.agent.rotation import Rotation
 from edge_runtime.agent.schedule import Schedule
@@ -31,7 +32,6 @@ from edge_runtime.agent_settings import AgentSettings
 from edge_runtime.errors import ControlError
 from edge_runtime.handover import Handover, load_handover
 from edge_runtime.log import log
-from edge_runtime.slots import NAMES
 from packhorse.errors import MalformedError, UntrustedError
 from packhorse.names import Release
 from packhorse.report import DeviceState
@@ -98,13 +98,7 @@ class Agent:
 
     def sentence(self) -> str:
         """Say how this gateway stands."""
-        memory = self._journal.memory
-        serving = f"{memory.serving} serves" if memory.serving else "nothing serves"
-        deployment = memory.deployment
-        if deployment is None:
-            return f"{serving}; nothing is under way"
-        wait = f", waits: {deployment.wait}" if deployment.wait else ""
-        return f"{serving}; {deployment.release}: {deployment.stage.value}{wait}"
+        return self._journal.memory.sentence()
 
     def _enroll(self, web: Web) -> None:
         """Make this device known, if it is not; serving does not wait for it."""
@@ -151,7 +145,7 @@ class Agent:
         if truth is None:
             return
         wish = decide(truth.document, self._gateway(), self._journal.memory)
-        if not _is_same(deployment, wish):
+        if not is_same(deployment, wish):
             raise SupersededError(SUPERSEDED)
 
     def _notice_who_serves(self) -> None:
@@ -218,7 +212,7 @@ class Agent:
         gateway = self._gateway()
         wish = decide(truth.document, gateway, memory)
         deployment = memory.deployment
-        if deployment is None or not _is_same(deployment, wish):
+        if deployment is None or not is_same(deployment, wish):
             if deployment is not None:
                 self._journal.give_up(deployment)
             deployment = (
@@ -237,26 +231,7 @@ class Agent:
         self._journal.save(replace(memory, deployment=deployment))
         if gateway.active and is_to_serve_nothing(truth.document, gateway, wish):
             self._withdraw(gateway.active)
-        self._discard(truth.document.withdrawn)
-
-    def _discard(self, withdrawn: Collection[Release]) -> None:
-        """Empty the slots that are not in use of what nobody may run.
-
-        The supervisor would serve it if the active release broke.
-        """
-        self._tools.archive.discard(withdrawn)
-        slots, active = self._tools.slots, self._tools.slots.active()
-        bad = [slot for slot in map(slots.slot, NAMES) if slot.release in withdrawn]
-        if not bad:
-            return
-        try:
-            status = self._tools.supervisor.status()
-        except ControlError:
-            return  # not known whether it is in use; there is a next time
-        for slot in bad:
-            if slot != active and slot.name not in {status.slot, status.previous}:
-                log("slot_emptied", slot=slot.name, release=str(slot.release))
-                slot.clear()
+        discard(truth.document.withdrawn, self._tools)
 
     def carry_on(self, *, is_fresh: bool = False) -> bool:
         """Run stages until none is left, one cannot be finished, or a look is due.
@@ -311,11 +286,3 @@ class Agent:
         if reason != self._journal.memory.complaint:
             self._journal.report(News(DeviceState.FAILED, reason=reason))
             self._journal.save(replace(self._journal.memory, complaint=reason))
-
-
-def _is_same(deployment: Deployment, wish: Wish | None) -> bool:
-    """Say whether `wish` is what is being deployed already."""
-    return wish is not None and (
-        (wish.release, wish.bundle, wish.rollout_id)
-        == (deployment.release, deployment.bundle, deployment.rollout_id)
-    )

@@ -47,7 +47,7 @@ class DeviceCredentials:
         self._token = ""
         self._renew_at_s = self._ends_at_s = float("-inf")
         self._replaced_at_s = float("-inf")
-        self._is_replacement = False
+        self._is_403_final = False
 
     def headers(self, url: str) -> Mapping[str, str]:
         """Return the headers for a request to `url`.
@@ -70,9 +70,7 @@ class DeviceCredentials:
         """
         if not refused or status not in {_UNAUTHORISED, _FORBIDDEN}:
             return {}
-        if status == _FORBIDDEN and self._is_replacement:
-            # A bucket that may not be listed says so of every object that is not
-            # there; the token is as good as any.
+        if status == _FORBIDDEN and self._is_403_final:
             return {}
         if self._clock() - self._replaced_at_s < REPLACE_GAP_S:
             return {}
@@ -86,7 +84,9 @@ class DeviceCredentials:
             self._renew()
         except UnavailableError:
             return {}
-        self._is_replacement = True
+        # A bucket that may not be listed says 403 of every object that is not there.
+        # That was worth one new token; from now on it is an answer as any other.
+        self._is_403_final |= status == _FORBIDDEN
         return self._headers() if self._token != before else {}
 
     def _headers(self) -> Mapping[str, str]:

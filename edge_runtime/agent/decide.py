@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from edge_runtime.agent.machine import Event
-from edge_runtime.agent.memory import Memory
+from edge_runtime.agent.memory import Deployment, Memory
 from packhorse.assignment import BundleRef, Offer, RolloutDocument, assigned_offer
 from packhorse.names import Release
 
@@ -87,6 +87,14 @@ def is_to_serve_nothing(
     it, nor where that one was refused here, nor where the gateway is held.
     """
     return wish is None and gateway.active in document.withdrawn
+
+
+def is_same(deployment: Deployment, wish: Wish | None) -> bool:
+    """Say whether `wish` is what is being deployed already."""
+    return wish is not None and (
+        (wish.release, wish.bundle, wish.rollout_id)
+        == (deployment.release, deployment.bundle, deployment.rollout_id)
+    )
 
 
 def choose_variant(offer: Offer, variants: tuple[str, ...]) -> str | None:

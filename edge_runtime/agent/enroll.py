@@ -9,6 +9,7 @@ The key is on the disk before the token is spent, so an enrolment that broke off
 is repeated with the same key, which the cloud accepts.
 """
 
+import contextlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -107,7 +108,9 @@ class Identity:
         key, which harms nobody.
         """
         if _wants_rotation(reply):
-            self.wish_for_rotation()
+            # On a full disk the wish is lost; the next answer says it again.
+            with contextlib.suppress(OSError):
+                self.wish_for_rotation()
 
     def wish_for_rotation(self) -> None:
         """Have the agent change the key at its next look."""

@@ -25,8 +25,12 @@ from edge_runtime.errors import ControlError
 LOOK_S = 1.0
 """Between two looks at what came: the worker keeps some of each second."""
 
-FINISH_S = 60.0
-"""After the shadow run's time, for the request that is being answered."""
+SEND_S = 10.0
+"""For a byte to a process that asked for it, and reads."""
+
+FINISH_S = 150.0
+"""After the shadow run's time, for the request that is being answered: it is run
+four times at most, on both models, and each run may take 30 s."""
 
 GIVING = b"!"
 
@@ -74,6 +78,7 @@ class Feed:
         """Give what `look` finds, for `time_s` from the first time it is asked."""
         self._look = look
         self._time_s = time_s
+        line.settimeout(SEND_S)
         self._line = line
         self._until_s = math.inf
         self._looked_at_s = -math.inf
@@ -106,7 +111,7 @@ class Feed:
         """Give the process live requests, or say that there are no more."""
         while child.poll() is None:
             file = self._look_again(checkpoint)
-            with suppress(BrokenPipeError, ConnectionResetError):
+            try:
                 if file is not None:
                     with file:
                         socket.send_fds(self._line, [GIVING], [file.fileno()])
@@ -114,6 +119,8 @@ class Feed:
                 if time.monotonic() >= self._until_s:
                     self._line.shutdown(socket.SHUT_WR)
                     return
+            except OSError:
+                return  # it has ended, or does not read; `wait` finds out which
 
     def _look_again(self, checkpoint: Checkpoint) -> BinaryIO | None:
         """Look, not sooner than a second after the last time."""

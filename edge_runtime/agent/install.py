@@ -5,6 +5,7 @@ written last. Names come from the manifest and are plain (packhorse/manifest.py)
 the slot checks them once more.
 """
 
+import contextlib
 from pathlib import Path
 
 from edge_runtime import durable
@@ -23,6 +24,16 @@ def install_bundle(path: Path, slot: Slot) -> None:
         OSError: The disk is full, or failed; the slot counts as empty.
     """
     slot.clear()
+    try:
+        _unpack(path, slot)
+    except OSError:
+        # What was unpacked would be missing where the failure is to be reported.
+        with contextlib.suppress(OSError):
+            slot.clear()
+        raise
+
+
+def _unpack(path: Path, slot: Slot) -> None:
     try:
         with path.open("rb") as file:
             reader = read_bundle(file, limit_bytes=BUNDLE_MAX_BYTES)

@@ -81,6 +81,7 @@ class Journal:
             stage=step.stage,
             attempts=deployment.attempts + outcome.is_counted,
             wait=outcome.wait or (deployment.wait if is_same else ""),
+            why=outcome.reason if is_same else "",
         )
         self.save(self._remember(deployment, outcome, following))
 

@@ -45,6 +45,7 @@ class Deployment:
         wait: The rule of this site that it waited for last in this stage, so that
             the cloud is told once; empty for none.
         is_withdrawal: Whether what serves was withdrawn: then nothing waits.
+        why: Why this stage could not be finished when it ran last, for people.
     """
 
     release: Release
@@ -56,6 +57,7 @@ class Deployment:
     attempts: int = 0
     wait: str = ""
     is_withdrawal: bool = False
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,15 @@ class Memory:
             serving_rollout_id=rollout_id,
             proven=(*kept, release)[-PROVEN_MAX:],
         )
+
+    def sentence(self) -> str:
+        """Say how this gateway stands."""
+        serving = f"{self.serving} serves" if self.serving else "nothing serves"
+        deployment = self.deployment
+        if deployment is None:
+            return f"{serving}; nothing is under way"
+        wait = f", waits: {deployment.wait}" if deployment.wait else ""
+        return f"{serving}; {deployment.release}: {deployment.stage.value}{wait}"
 
     def without_proof(self, release: Release) -> "Memory":
         """Return a memory in which `release` has to be tried before it serves."""
@@ -195,6 +206,7 @@ def _encode_deployment(deployment: Deployment | None) -> Mapping[str, object] | 
         "attempts": deployment.attempts,
         "wait": deployment.wait,
         "is_withdrawal": deployment.is_withdrawal,
+        "why": deployment.why[:REASON_MAX],
     }
 
 
@@ -211,6 +223,7 @@ def _decode_deployment(value: object) -> Deployment:
         # A memory of the version before has neither.
         wait=str(fields.optional("wait") or ""),
         is_withdrawal=fields.optional("is_withdrawal") is True,
+        why=str(fields.optional("why") or ""),
     )
     fields.done()
     return deployment

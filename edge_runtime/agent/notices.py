@@ -6,7 +6,7 @@ most that. Messages are read at a bounded rate, so that a flood waits at the bro
 and none is read that is longer than a notice ever is. Polling finds everything
 without any of them.
 
-Source: docs/protocol.md, 8 "Notices"
+Source: docs/protocol.md, 9.1 "The notice"
 """
 
 import random
@@ -64,7 +64,7 @@ class Notices:
         self._bell = bell
         self._settings = settings.mqtt
         self._client = (
-            _client(settings.device, settings.mqtt) if settings.mqtt else None
+            make_client(settings.device, settings.mqtt) if settings.mqtt else None
         )
 
     def start(self) -> None:
@@ -103,7 +103,7 @@ class Notices:
         time.sleep(NOTICE_GAP_S)
 
 
-class _CappedClient(Client):
+class CappedClient(Client):
     """paho's client, which would read a packet of 256 MiB into memory.
 
     Inherited from, for want of a setting: paho asks the socket for as many bytes as
@@ -119,9 +119,10 @@ class _CappedClient(Client):
         return super()._sock_recv(bufsize)
 
 
-def _client(device: str, settings: MqttSettings) -> Client:
+def make_client(device: str, settings: MqttSettings) -> CappedClient:
+    """Return a client that is not connected yet."""
     is_5 = settings.protocol == "5"
-    client = _CappedClient(
+    client = CappedClient(
         CallbackAPIVersion.VERSION2,
         client_id=f"packhorse-{device}",
         # MQTT 5 says at each connection how long its session lasts instead.

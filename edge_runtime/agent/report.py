@@ -36,6 +36,9 @@ SPOOLED_MAX = 1000
 
 DROPPED_MEASURE = "dropped_reports"
 
+WAITING_FILES = "[0-9]*.json"
+"""Names of reports in the spool."""
+
 _NEXT_MAX_BYTES = 1024
 _FINAL = frozenset(
     {
@@ -99,7 +102,7 @@ class Spool:
 
     def waiting(self) -> list[Path]:
         """Return the files that wait, the oldest first."""
-        return sorted(self._folder.glob("[0-9]*.json"))
+        return sorted(self._folder.glob(WAITING_FILES))
 
     def send(
         self, web: Web, url: str, *, hear: Callable[[bytes], None] = lambda _: None

@@ -59,14 +59,15 @@ class Rotation:
     def carry_on(self) -> None:
         """Begin a change that is wished for, or finish one that was begun.
 
-        What cannot be done now is left to the next call.
+        What cannot be done now, for want of the cloud or of disk, is left to a later
+        call; nothing else waits for it.
         """
         if not self._pause.is_over:
             return
         try:
             self._change()
             self._pause.end()
-        except UnavailableError as error:
+        except (UnavailableError, OSError) as error:
             log("rotation_failed", reason=str(error), wait_s=round(self._pause.begin()))
 
     def _change(self) -> None:

@@ -43,7 +43,7 @@ def send_forever(
         except (UnavailableError, OSError) as error:
             failures += 1
             log("report_failed", reason=str(error), waiting=len(spool.waiting()))
-            wait_s = spread(_longest_s(error, settings, failures))
+            wait_s = spread(wait_after_s(error, settings.poll_s, failures))
             time.sleep(max(wait_s, min(web.quiet.take_s(), QUIET_MAX_S)))
             continue
         failures = 0
@@ -52,8 +52,8 @@ def send_forever(
         reported.wait(settings.poll_s)
 
 
-def _longest_s(error: Exception, settings: AgentSettings, failures: int) -> float:
-    """Return how long to wait after a failure, without jitter."""
+def wait_after_s(error: Exception, poll_s: float, failures: int) -> float:
+    """Return how long to wait after so many failures, without jitter."""
     if isinstance(error, RefusedError) and error.is_revoked:
         return REVOKED_S
-    return min(settings.poll_s, backoff_s(failures))
+    return min(poll_s, backoff_s(failures))

@@ -225,7 +225,7 @@ def _finish_switch(deployment: Deployment, tools: Tools) -> None:
     failure = tools.site.after_switch(deployment, release, former)
     if not failure:
         return
-    if former is None or not tools.supervisor.roll_back():
+    if former is None or not tools.supervisor.roll_back(failure):
         raise ReleaseRefusedError(f"{failure}; it serves on, for want of another")
     tools.site.after_switch(deployment, former, release)
     raise FellBackError(f"{failure}; {former} serves again")

@@ -172,8 +172,8 @@ def _too_long(job: Job, wall_s: float) -> str:
     if job.shadow is None:
         return f"the try took longer than {wall_s:g} s"
     return (
-        f"the try took longer than {wall_s:g} s, or one run on live requests longer"
-        f" than {FINISH_S:g} s"
+        f"the try took longer than {wall_s:g} s, or a run on a live request did not"
+        f" end within {FINISH_S:g} s"
     )
 
 

@@ -14,6 +14,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,6 +43,7 @@ from packhorse.manifest import (
     Manifest,
     decode_manifest,
 )
+from packhorse.shadow_limits import NO_LIMITS
 from packhorse.strict_json import encode_json
 from packhorse.tolerance import Tolerance, tolerances_on
 
@@ -170,18 +172,16 @@ def _run_live(
     step_back()
     run = partial(session.run, limit_s=RUN_S)
     race = _make_race(run, job.active) if job.active else None
-    shadow_job = job.shadow or ShadowJob(time_s=0.0, requests=1)
     shadow = ShadowRun(run, tolerances, race)
-    if job.shadow is not None:
-        for request in _requests(shadow, shadow_job):
-            begun_s = time.monotonic()
-            shadow.answer(request)
-            # Half of the time at most belongs to us, also on an idle machine.
-            time.sleep(time.monotonic() - begun_s)
+    begun_s = time.monotonic()
+    for request in _requests(shadow, job.shadow) if job.shadow else ():
+        shadow.answer(request)
+    took_s = time.monotonic() - begun_s
     if race is not None and not shadow.count:
         for index in range(samples.count):
             race.enter(samples.sample_inputs(index), list(samples.outputs))
-    return shadow.result(shadow_job.limits)
+    result = shadow.result(job.shadow.limits if job.shadow else NO_LIMITS)
+    return replace(result, measures={**result.measures, "shadow_s": took_s})
 
 
 def _make_race(run: Run, active: Path) -> Race | None:
@@ -197,16 +197,21 @@ def _make_race(run: Run, active: Path) -> Race | None:
 
 def _requests(shadow: ShadowRun, job: ShadowJob) -> Iterator[LiveRequest]:
     """Yield what the agent hands over, until it is enough or time is up."""
+    # Without any time, what has come lately is answered, however long it takes.
+    until_s = time.monotonic() + (job.time_s or math.inf)
     with socket.socket(fileno=os.dup(_STDIN)) as line:
-        # Without any time, what has come lately is answered, however long it takes.
-        until_s = time.monotonic() + (job.time_s or math.inf)
-        while (batch := _ask(line)) is not None:
-            for request in batch[: job.requests - shadow.count]:
-                yield request
-                if time.monotonic() >= until_s:
-                    break
-            if shadow.is_over or shadow.count >= job.requests:
+        while shadow.count < job.requests and not shadow.is_over:
+            batch = _ask(line)
+            if batch is None:
                 return
+            for request in batch[: job.requests - shadow.count]:
+                begun_s = time.monotonic()
+                yield request
+                left_s, took_s = until_s - time.monotonic(), time.monotonic() - begun_s
+                if left_s <= 0 or took_s > RUN_S:
+                    return
+                # Half of the time at most belongs to us, also on an idle machine.
+                time.sleep(min(took_s, left_s))
 
 
 def _ask(line: socket.socket) -> list[LiveRequest] | None:

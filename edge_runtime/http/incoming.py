@@ -86,18 +86,19 @@ class Incoming:
         Raises:
             HttpError: There is no memory for more of the body.
         """
-        if self._body is None:
+        if self._body is None or self._body.is_whole:
             return self.spare[self.fill :] if self.fill else self.spare
         room = self._body.room()
-        self._hold(len(self._body.body))
+        self._hold(self._body.held_bytes)
         return room
 
     def received(self, count: int) -> None:
         """Count bytes that were written into the room."""
-        if self._body is None:
+        if self._body is None or self._body.is_whole:
             self.fill += count
-        else:
-            self._body.received(count)
+        elif early := self._body.received(count):
+            self.fill = len(early)
+            self._buffer[: self.fill] = early
 
     def request(self) -> tuple[Head, Body] | None:
         """Return the next request; None while it is not whole.

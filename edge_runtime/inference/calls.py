@@ -12,7 +12,7 @@ from functools import partial
 
 from edge_runtime.http.codings import deflate, inflate
 from edge_runtime.http.envelope import Envelope
-from edge_runtime.http.replies import Body, Reply
+from edge_runtime.http.replies import JSON, Body, Reply
 from edge_runtime.inference.json_body import decode_document
 from edge_runtime.models.served_model import ServedModel
 from packhorse.errors import LimitExceededError, MalformedError, TensorError
@@ -183,19 +183,22 @@ decode_either: Decode = partial(_decode, _either)
 def _encode_infer(
     model: ServedModel, envelope: Envelope, request: v2.InferRequest, outputs: Arrays
 ) -> Reply:
-    encoded = v2.encode_response(model.name, model.version, request, outputs)
-    if encoded.json_bytes is None:
-        return _coded(envelope, Reply(200, encoded.body, headers=model.headers))
-    headers = (*model.headers, (JSON_LENGTH_HEADER, str(encoded.json_bytes)))
-    kind = f"{VERTEX_BINARY}{encoded.json_bytes}" if envelope.is_vertex else BINARY
-    return _coded(envelope, Reply(200, encoded.body, kind, headers))
+    body, json_bytes = v2.encode_response(model.name, model.version, request, outputs)
+    if json_bytes is None:
+        reply = Reply(200, body, JSON, model.headers)
+    else:
+        headers = (*model.headers, (JSON_LENGTH_HEADER, str(json_bytes)))
+        kind = f"{VERTEX_BINARY}{json_bytes}" if envelope.is_vertex else BINARY
+        reply = Reply(200, body, kind, headers)
+    return deflate(reply, envelope.answer_coding) if envelope.answer_coding else reply
 
 
 def _encode_predict(
     model: ServedModel, envelope: Envelope, count: int, outputs: Arrays
 ) -> Reply:
     body = vertex.encode_predictions(outputs, count)
-    return _coded(envelope, Reply(200, body, headers=model.headers))
+    reply = Reply(200, body, JSON, model.headers)
+    return deflate(reply, envelope.answer_coding) if envelope.answer_coding else reply
 
 
 def _shortest(of_header_s: float | None, of_body_s: float | None) -> float | None:
@@ -203,10 +206,3 @@ def _shortest(of_header_s: float | None, of_body_s: float | None) -> float | Non
     if of_header_s is None or of_body_s is None:
         return of_body_s if of_header_s is None else of_header_s
     return min(of_header_s, of_body_s)
-
-
-def _coded(envelope: Envelope, reply: Reply) -> Reply:
-    """Compress the reply for a client that takes just that."""
-    if not envelope.answer_coding:
-        return reply
-    return deflate(reply, envelope.answer_coding)

@@ -155,8 +155,10 @@ def _decode_outputs(
 
 
 def _array(spec: TensorSpec, tensor: dict[str, object]) -> np.ndarray:
-    # NaN has no JSON and comes as null, which a float array takes for NaN.
-    array: np.ndarray = np.array(tensor["data"], dtype=numpy_type(spec.datatype))
+    # NaN has no JSON and comes as null, which numpy's own floats take for NaN.
+    dtype = numpy_type(spec.datatype)
+    read_as = np.dtype(np.float32) if spec.datatype == "BF16" else dtype
+    array = np.array(tensor["data"], dtype=read_as).astype(dtype, copy=False)
     shape = tensor["shape"]
     if not isinstance(shape, list):
         raise TypeError("a shape is a list")

@@ -25,7 +25,7 @@ from functions.release.metadata import (
     is_signed,
     metadata_object,
 )
-from packhorse.errors import UntrustedError
+from packhorse.errors import LimitExceededError, UntrustedError
 from packhorse.trust_root import METADATA_MAX_BYTES, ROOT, SNAPSHOT, TARGETS, TIMESTAMP
 
 AHEAD_MAX = 64
@@ -160,12 +160,12 @@ class TufReader:
         found = []
         for number in range(version + 1, version + 1 + AHEAD_MAX):
             name = metadata_object(role, number)
-            body = self._store.read(name, METADATA_MAX_BYTES)
-            if body is None:
-                break
             try:
+                body = self._store.read(name, METADATA_MAX_BYTES)
+                if body is None:
+                    break
                 metadata = decode_metadata(body, Targets, what=name)
-            except UntrustedError:
+            except (LimitExceededError, UntrustedError):
                 continue  # whoever put it there: its number is spent, nothing more
             if metadata.signed.version == number:
                 found.append((body, metadata))

@@ -20,7 +20,7 @@ from local_cloud.stack.settings import (
     service_accounts,
 )
 
-TOKEN_S = 30
+TOKEN_S = 12
 """How long a gateway's token is good: Google's hour would outlast any demo, and nobody
 would see one renewed."""
 

@@ -50,13 +50,14 @@ def decode_inputs(
                 f"every entry of 'inputs' must be an object, came {short(tensor)}"
             )
         layout = _find_layout(tensor, signature)
-        if layout.spec.name in arrays:
-            raise TensorError(f"input {layout.spec.name!r} stands there twice")
+        name = layout.spec.name
+        if name in arrays:
+            raise TensorError(f"input {name!r} stands there twice")
         if "parameters" in tensor:
             array, rest = _decode_either(tensor, layout, rest)
         else:
             array = decode_array(layout, tensor.get("data"))
-        arrays[layout.spec.name] = array
+        arrays[name] = array
     if rest or len(arrays) != len(signature.inputs):
         _check_complete(arrays, rest, signature)
     return arrays

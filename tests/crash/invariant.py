@@ -23,6 +23,9 @@ from packhorse.report import DeviceState
 MAY_BE_TORN = (".partial", ".part", ".plog")
 """Files that nobody believes by their name: their readers know how far they go."""
 
+BEHIND_A_LINK = ("trust/", "slots/")
+"""Folders that are filled before a link leads to them; then they must be whole."""
+
 KEY = generate_key_pem()
 
 
@@ -31,15 +34,18 @@ class History:
 
     def __init__(self):
         self._given = {}
+        self._behind = {}
         self.newest_report = -1
 
     def note(self, step, tree):
         """Learn from a step and the tree after it."""
         name, *paths = step
-        if name not in {"rename", "symlink"}:
+        if name not in {"rename", "symlink", "fsync"}:
             return
         path = paths[1] if name == "rename" else paths[0]
         self._given.setdefault(path, set()).add(tree.get(path))
+        if tree.get(path, "")[:1] == ("link",):
+            self._behind.setdefault(path, set()).add(below(tree[path][1], tree))
         if path.startswith("spool/") and Path(path).name.split(".")[0].isdecimal():
             number = int(Path(path).name.split(".")[0])
             self.newest_report = max(self.newest_report, number)
@@ -49,9 +55,16 @@ class History:
         for path, node in tree.items():
             if node[0] == "directory" or path.endswith(MAY_BE_TORN):
                 continue
-            assert node in self._given.get(path, ()), f"{path} holds {node!r:.200}"
             if node[0] == "link":
-                assert node[1] in tree, f"{path} leads to {node[1]}, which is not there"
+                found = below(node[1], tree)
+                assert found in self._behind[path], f"{path} leads to half of {node[1]}"
+            elif not path.startswith(BEHIND_A_LINK):
+                assert node in self._given.get(path, ()), f"{path} holds {node!r:.200}"
+
+
+def below(folder, tree):
+    """Return all that lies in `folder`."""
+    return frozenset(item for item in tree.items() if item[0].startswith(f"{folder}/"))
 
 
 @dataclass(frozen=True)

@@ -60,9 +60,10 @@ class AgentProcess:
         self._process = None
         self._for = None
 
-    def run(self, environment, *, fault="", record=None):
+    def run(self, environment, *, fault="", record=None, flushes=True):
         """Let an agent run until it is done; return what it says, None if killed."""
-        process = self._started(environment["PACKHORSE_STATE_DIR"], record)
+        state_dir = environment["PACKHORSE_STATE_DIR"]
+        process = self._started(state_dir, record, flushes=flushes)
         order = {"environment": environment, "fault": fault}
         process.stdin.write(json.dumps(order).encode() + b"\n")
         process.stdin.flush()
@@ -78,14 +79,14 @@ class AgentProcess:
             self._process.communicate()
             self._process = None
 
-    def _started(self, state_dir, record):
-        if self._process is None or self._for != (state_dir, record):
+    def _started(self, state_dir, record, *, flushes):
+        if self._process is None or self._for != (state_dir, record, flushes):
             self.stop()
-            self._for = (state_dir, record)
+            self._for = (state_dir, record, flushes)
             with self._log.open("ab") as log:
                 self._process = subprocess.Popen(
                     python("-m", "tests.crash.agent_process"),
-                    env=watched(os.environ, state_dir, log=record),
+                    env=watched(os.environ, state_dir, log=record, flushes=flushes),
                     cwd=ROOT,
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
@@ -106,6 +107,7 @@ def agent_environment(state_dir, root_file, repository_url, receiver_url):
         "PACKHORSE_ENROLL_TOKEN": "one-time",
         "PACKHORSE_REPORT_URL": receiver_url,
         "PACKHORSE_PROBATION_S": "0.3",
+        "PACKHORSE_SHADOW_S": "0.1",
         "PACKHORSE_ARCHIVE_BYTES": str(ARCHIVE_BYTES),
     }
 

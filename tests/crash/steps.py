@@ -9,17 +9,16 @@ from pathlib import Path
 HOOK = Path(__file__).parent / "hook"
 
 
-def watched(environment, state_dir, *, log=None, fault=""):
+def watched(environment, state_dir, *, log=None, fault="", flushes=True):
     """Return an environment in which every Python process is recorded or spoilt."""
-    path = os.pathsep.join(
-        filter(None, [str(HOOK), environment.get("PYTHONPATH", "")])
-    )
+    path = os.pathsep.join(filter(None, [str(HOOK), environment.get("PYTHONPATH", "")]))
     return {
         **environment,
         "PYTHONPATH": path,
         "CRASH_STATE_DIR": str(state_dir),
         "CRASH_FAULT": fault,
         **({"CRASH_LOG": str(log)} if log else {}),
+        **({} if flushes else {"CRASH_NO_FLUSH": "1"}),
     }
 
 
@@ -66,7 +65,7 @@ def read_tree(folder: Path):
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
         if path.is_symlink():
-            found[name] = ("link", os.readlink(path))
+            found[name] = ("link", str(path.readlink()))
         elif path.is_dir():
             found[name] = ("directory", path.stat().st_mode & 0o777)
         elif path.is_file() and not name.endswith("lock"):

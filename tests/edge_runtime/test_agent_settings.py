@@ -64,3 +64,25 @@ def test_a_gateway_may_be_strict_with_candidates(agent):
     shadow = agent_settings(agent | limits).shadow
     assert shadow == ShadowSettings(5.0, 10, ShadowLimits(0.9, 2.5))
     assert agent_settings(agent).shadow == ShadowSettings(60.0, 200)
+
+
+def test_a_bucket_is_read_without_a_token_unless_one_is_to_be_had(agent):
+    assert agent_settings(agent).token_url == ""
+    token = {"PACKHORSE_TOKEN_URL": "https://token.example/"}
+    assert agent_settings(agent | token).token_url == "https://token.example"
+
+
+def test_a_token_leaves_this_machine_over_tls_or_not_at_all(agent):
+    token = {"PACKHORSE_TOKEN_URL": "https://token.example"}
+    for address, is_safe in (
+        ("http://storage.example/bucket", False),
+        ("http://127.0.0.1.example/bucket", False),
+        ("https://storage.example/bucket", True),
+        ("http://localhost:8080/bucket", True),
+    ):
+        wanted = agent | token | {"PACKHORSE_REPOSITORY_URL": address}
+        if is_safe:
+            assert agent_settings(wanted).repository_url == address
+        else:
+            with pytest.raises(SettingsError, match="https://"):
+                agent_settings(wanted)

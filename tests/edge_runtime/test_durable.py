@@ -111,3 +111,32 @@ def test_each_step_is_announced_before_it_is_taken(tmp_path):
         ("truncate", True, 2),
         ("fsync", True),
     ]
+
+
+def test_a_reserved_file_has_its_space_before_its_bytes(tmp_path):
+    file = durable.ReservedFile(tmp_path / "f", 100_000)
+    assert (tmp_path / "f").stat().st_blocks * 512 >= 100_000
+    file.write(5, b"bytes")
+    file.flush()
+    file.close()
+    assert (tmp_path / "f").read_bytes()[:12] == b"\0\0\0\0\0bytes\0\0"
+
+
+def test_a_reserved_file_that_was_longer_is_shortened(tmp_path):
+    (tmp_path / "f").write_bytes(b"longer than that")
+    durable.ReservedFile(tmp_path / "f", 6).close()
+    assert (tmp_path / "f").read_bytes() == b"longer"
+
+
+def test_settling_flushes_every_directory(tmp_path):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    flushed = set()
+
+    def note(event, arguments):
+        if event == durable.EVENT and arguments[1].startswith(str(tmp_path)):
+            flushed.add(arguments)
+
+    sys.addaudithook(note)
+    durable.settle(tmp_path)
+    folders = (tmp_path, tmp_path / "a", tmp_path / "a" / "b")
+    assert flushed == {("fsync_dir", str(folder)) for folder in folders}

@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import threading
 import time
 
 import pytest
@@ -114,6 +115,26 @@ def test_a_large_body_is_received_whole(gateway):
     status, reply, _ = exchange(gateway, post(body, length=len(body)))
     assert status == 200
     assert json.loads(reply)["outputs"][0]["shape"] == [5000, 3]
+
+
+@pytest.mark.parametrize("piece", [1000, 32_767, 10**6])
+def test_large_bodies_one_behind_the_other_are_told_apart(gateway, piece):
+    bodies = [infer_body([[float(i), 0.0, 0.0, 0.0]] * 3000) for i in range(8)]
+    wire = b"".join(post(body, length=len(body)) for body in bodies)
+
+    def send(connection):
+        for start in range(0, len(wire), piece):
+            connection.sendall(wire[start : start + piece])
+
+    with gateway.connect() as connection:
+        sender = threading.Thread(target=send, args=[connection])
+        sender.start()
+        file = connection.makefile("rb")
+        replies = [json.loads(read_reply(file)[2]) for _ in bodies]
+        sender.join()
+    for i, reply in enumerate(replies):
+        expected = list(tiny_answer([[float(i), 0.0, 0.0, 0.0]])[0])
+        assert reply["outputs"][0]["data"][-3:] == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("path", [PATH, "/", "/nowhere"])

@@ -201,9 +201,7 @@ def test_a_slot_that_is_still_warm_is_switched_to_without_a_start(switch):
     assert load_handover(gateway.state_dir).fallen is None
 
 
-def test_a_release_that_was_never_switched_to_is_not_gone_back_to(
-    switch, state_dir
-):
+def test_a_release_that_was_never_switched_to_is_not_gone_back_to(switch, state_dir):
     gateway = switch(PACKHORSE_PROBATION_S="0.1")
     wait_for(lambda: gateway.status()["previous"] == "")
     install_tiny(state_dir, "a", 3)

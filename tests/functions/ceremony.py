@@ -5,10 +5,12 @@ bucket is what the functions and a gateway see of it all.
 """
 
 import shutil
+import tempfile
 from datetime import UTC, datetime
 
 from click.testing import CliRunner
 from google.cloud import storage
+from tuf.ngclient import Updater
 
 from edge_runtime.agent.trust import Trust
 from edge_runtime.agent.web import Web
@@ -59,9 +61,8 @@ class Ceremony:
     def begin(self, make_online_key=None, *options):
         """Make the root, signed by people who never meet, and upload it."""
         make = make_online_key or self.make_online_key
-        given = [
-            f"{role}={self.make_key(p)}" for role, who in KEEPERS.items() for p in who
-        ]
+        people = [(role, person) for role, who in KEEPERS.items() for person in who]
+        given = [f"{role}={self.make_key(person)}" for role, person in people]
         self.uris = {role: make(role) for role in ONLINE}
         given += [f"{role}={uri}" for role, uri in self.uris.items()]
         words = [word for each in given for word in ("--key", each)]
@@ -87,7 +88,7 @@ class Ceremony:
         return self.url.rpartition("/")[2]
 
     def change(self, what, *words):
-        """Prepare the next version on the operator's machine; return the stick's file."""
+        """Prepare the next version on the operator's machine; return its file."""
         out = self.stick / f"{what}-{len(list(self.stick.iterdir()))}"
         names = what.split()
         packhorse("change", *names, self.copy_of_bucket(), "--out", out, *words)
@@ -137,5 +138,13 @@ class Ceremony:
         return Trust(state_dir, self.url, self.first_root, Web())
 
     def sequence_at(self, name="gateway"):
-        """Return which rollout document a gateway follows after a poll."""
-        return self.gateway(name).refresh(MODEL).document.sequence
+        """Return which rollout document a gateway follows after a poll.
+
+        A stock client, which never saw this repository before, must agree.
+        """
+        found = self.gateway(name).refresh(MODEL).document.sequence
+        with tempfile.TemporaryDirectory() as folder:
+            stock = Updater(folder, f"{self.url}/metadata/", bootstrap=self.first_root)
+            info = stock.get_targetinfo(f"rollouts/{MODEL}.json")
+        assert info.custom == {"sequence": found}
+        return found

@@ -1,10 +1,14 @@
 """A gateway as the cloud sees it: a name, a key, and what it signs."""
 
-import functools
 import itertools
 from datetime import UTC, datetime
 
 from packhorse import device_key
+from packhorse.device_requests import (
+    TokenRequest,
+    seal_rotation,
+    seal_token_request,
+)
 from packhorse.names import Release
 from packhorse.report import DeviceState, Report, encode_report, seal
 from packhorse.strict_json import encode_json
@@ -18,8 +22,7 @@ class Gateway:
         self._sequence = itertools.count(1)
 
     def seal(self, payload, purpose="report"):
-        sign = functools.partial(device_key.sign, self.private_key)
-        return seal(payload, device=self.name, sign=sign, purpose=purpose)
+        return seal(payload, device=self.name, sign=self.sign, purpose=purpose)
 
     def report(self, state=DeviceState.SERVING, **changes):
         fields = {
@@ -35,3 +38,16 @@ class Gateway:
     def enrolment(self, token):
         payload = encode_json({"token": token, "public_key": self.public_key})
         return self.seal(payload, purpose="enroll")
+
+    def rotation(self, before):
+        """Ask for this gateway's key in the place of that of `before`."""
+        return seal_rotation(
+            self.public_key, device=self.name, sign=self.sign, before=before.sign
+        )
+
+    def token_request(self, model="magika", at=None):
+        request = TokenRequest(model, at or datetime.now(UTC))
+        return seal_token_request(request, device=self.name, sign=self.sign)
+
+    def sign(self, message):
+        return device_key.sign(self.private_key, message)

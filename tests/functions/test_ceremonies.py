@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from threading import Thread
 
 import pytest
 from tuf.api.metadata import Metadata
@@ -132,6 +133,19 @@ def test_an_online_key_is_exchanged_without_a_gap(begun):
     assert begun.sequence_at() == 3
     begun.roll_out()
     assert begun.sequence_at() == 4
+
+
+def test_a_gateway_that_slept_through_several_roots_follows_them_all(begun):
+    for number in (2, 3, 4):
+        new = begun.make_online_key(f"timestamp-{number}")
+        root = begun.change("root", "--replace-key", f"timestamp={new}")
+        begun.sign(root, "anna", "cleo")
+        begun.upload(root)
+        # Nothing is signed in between: the functions were away, too.
+    begun.uris["timestamp"] = new
+    begun.roll_out()
+    assert begun.sequence_at() == 2
+    assert begun.sequence_at("never seen before") == 2
 
 
 def test_the_key_of_rollouts_is_replaced_and_its_documents_go_on(begun):
@@ -281,7 +295,8 @@ def test_somebody_else_s_targets_are_passed_over(begun):
     metadata = Metadata.from_file(str(targets))
     metadata.signed.delegations.roles["rollouts"].threshold = 5
     begun.store.write_if_generation("metadata/2.targets.json", metadata.to_bytes(), 0)
-    begun.store.write_if_generation("metadata/3.targets.json", b"{}", 0)
+    for number, body in ((3, b"{}"), (4, b""), (5, b"x" * 5_000_001)):
+        begun.store.write_if_generation(f"metadata/{number}.targets.json", body, 0)
 
     begun.roll_out()
     assert begun.sequence_at() == 2
@@ -398,3 +413,76 @@ def test_rollouts_are_looked_after_once_an_hour(
     assert reply.status_code == 200
     assert begun.refresh().waiting == ()
     assert begun.sequence_at() == 1
+
+
+class Dying:
+    """A bucket whose process is killed just before one of its writes."""
+
+    def __init__(self, store, dies_at):
+        self._store = store
+        self._dies_at = dies_at
+
+    def __getattr__(self, name):
+        method = getattr(self._store, name)
+
+        def call(*args, **options):
+            if name.startswith("write") and self._dies_at in args[0]:
+                raise KeyboardInterrupt
+            return method(*args, **options)
+
+        return call
+
+
+@pytest.mark.parametrize("dies_at", ["2.release-digits", "snapshot", "timestamp"])
+def test_a_crash_while_newer_targets_are_followed_changes_nothing(begun, dies_at):
+    key = begun.make_online_key("release-digits")
+    new = begun.make_online_key("rollouts-2")
+    words = ["--delegate", f"digits={key}", "--replace-key", f"rollouts={new}"]
+    targets = begun.change("targets", *words)
+    begun.sign(targets, "dora", "emil")
+    begun.upload(targets)
+    begun.uris |= {"release-digits": key, "rollouts": new}
+    whole = begun.store
+    begun.store = Dying(whole, dies_at)
+    roles = ("release-digits", "rollouts")
+    with pytest.raises(KeyboardInterrupt):
+        begun.function(*roles).publish_release(*bundle("digits"))
+    begun.store = whole
+    assert begun.sequence_at() == 1
+    assert begun.sequence_at("never seen before") == 1
+
+    assert begun.function(*roles).publish_release(*bundle("digits"))
+    assert begun.sequence_at() == 1
+    begun.roll_out()
+    assert begun.sequence_at() == 2
+
+
+def test_functions_that_follow_at_once_agree(begun):
+    """Each holds one of the new keys, and each signs what is its own."""
+    new = {role: begun.make_online_key(f"{role}-2") for role in ("rollouts",)}
+    new[f"release-{MODEL}"] = begun.make_online_key("release-2")
+    words = [w for role, k in new.items() for w in ("--replace-key", f"{role}={k}")]
+    targets = begun.change("targets", *words)
+    begun.sign(targets, "dora", "emil")
+    begun.upload(targets)
+    begun.uris |= new
+    failures = []
+
+    def run(role):
+        try:
+            for _ in range(3):
+                begun.function(role).renew_roles()
+        except Exception as error:  # noqa: BLE001 - shown by the test
+            failures.append(error)
+
+    threads = [Thread(target=run, args=(role,)) for role in new]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert not failures
+    assert begun.refresh().waiting == ()
+    assert begun.sequence_at("never seen before") == 1
+    begun.roll_out()
+    assert begun.sequence_at() == 2

@@ -19,6 +19,7 @@ from functions.release.records import ReleaseState
 from packhorse.bundle import BUNDLE_MAX_BYTES, read_bundle
 from packhorse.golden import read_golden
 from packhorse.names import Release
+from packhorse.shadow_limits import ShadowLimits
 from packhorse.tolerance import Tolerance
 from tests.functions import pushes
 
@@ -99,7 +100,8 @@ def test_a_pushed_model_becomes_a_bundle(registered, package, ledger, store, top
         pushes.model(initializers=[pushes.external()]),
         weights_bin=pushes.WEIGHTS.tobytes(),
     )
-    card = pushes.card(tolerances={"y": Tolerance(0.5, 0.0)})
+    limits = ShadowLimits(min_agreement=0.9)
+    card = pushes.card(tolerances={"y": Tolerance(0.5, 0.0)}, shadow=limits)
     release = registered(content, model_card=card)
     assert package(release).status_code == 200
 
@@ -109,6 +111,7 @@ def test_a_pushed_model_becomes_a_bundle(registered, package, ledger, store, top
     assert manifest.release == release
     assert manifest.source_digest == record.digest
     assert manifest.tolerances == {"y": Tolerance(0.5, 0.0)}
+    assert manifest.shadow == limits
     files = [member.name for member in manifest.members]
     assert files == ["model.onnx", "weights.bin", "golden.npz"]
     assert read_golden(io.BytesIO(members["golden.npz"])).count == 4

@@ -6,6 +6,7 @@ import pytest
 
 from functions.release.device_record import (
     DeviceRecord,
+    Revocation,
     device_name,
     encode_device,
 )
@@ -104,3 +105,26 @@ def test_a_broken_record_is_not_the_gateways_fault(client, store):
     store.write_if_generation(device_name("broken"), b"{", 0)
 
     assert client.post("/", data=gateway.report()).status_code == 502
+
+
+def test_a_revoked_gateway_reports_no_more(client, store, topics):
+    gateway = Gateway("gone")
+    gone = Revocation(datetime.now(UTC), "operator@example.com", "stolen")
+    record = DeviceRecord("gone", 0, gateway.public_key, gone.at, revocation=gone)
+    store.write_if_generation(device_name("gone"), encode_device(record), 0)
+
+    reply = client.post("/", data=gateway.report())
+
+    assert (reply.status_code, reply.json["is_revoked"]) == (403, True)
+    assert topics.read("reports") == []
+
+
+def test_a_gateway_that_is_to_change_its_key_is_told(client, store, gateway):
+    assert client.post("/", data=gateway.report()).json == {"is_rotation_wanted": False}
+    other = Gateway("gateway-2")
+    record = DeviceRecord(
+        other.name, 0, other.public_key, datetime.now(UTC), is_rotation_wanted=True
+    )
+    store.write_if_generation(device_name(other.name), encode_device(record), 0)
+
+    assert client.post("/", data=other.report()).json == {"is_rotation_wanted": True}

@@ -208,10 +208,58 @@ def test_anyone_with_the_root_can_verify_a_release(upgraded):
     assert f'"release": "{MODEL}@5"' in done.stdout
 
 
+def test_gateways_read_a_private_bucket_with_tokens_that_they_renew(upgraded):
+    name = f"{upgraded.stack.plan.private_repository_url}/metadata/timestamp.json"
+    assert requests.get(name, timeout=5).status_code == 403
+
+    def renewals():
+        events = [event for event, _ in upgraded.agent_events("gw-0")]
+        return events.count("token_done")
+
+    before = renewals()
+    wait_until(lambda: renewals() > before >= 1, "gw-0 renews its token", 30)
+
+
+def test_a_gateway_changes_its_key_when_it_is_asked_from_afar(upgraded):
+    before = upgraded.operate("devices/gw-0")
+    upgraded.stack.packhorse("device", "rotate", "gw-0").check_returncode()
+
+    def after():
+        return upgraded.operate("devices/gw-0")
+
+    wait_until(
+        lambda: after()["key_sha256"] != before["key_sha256"], "gw-0 has a new key", 40
+    )
+    assert not after()["is_rotation_wanted"]
+    done = ("rotation_done", None)
+    wait_until(lambda: done in upgraded.agent_events("gw-0"), "gw-0 heard of it", 10)
+
+
+def test_a_revoked_gateway_serves_on_and_holds_nobody_up(upgraded):
+    upgraded.stack.packhorse(
+        *("device", "revoke", "gw-1", "--reason", "stolen")
+    ).check_returncode()
+    seen = len(upgraded.agent_events("gw-1"))
+
+    # Gateways that keep their keys, new or old, get the next release without it.
+    assert upgraded.release(7) == "rollout finished"
+    upgraded.all_answer(7, [place for place in upgraded.places() if place != "gw-1"])
+
+    def refused():
+        events = [event for event, _ in upgraded.agent_events("gw-1")[seen:]]
+        return "token_failed" in events
+
+    wait_until(refused, "gw-1 is refused a token", 40)
+    wait_until(lambda: upgraded.ask("gw-1") == f"{MODEL}@5", "gw-1 serves on", 5)
+    shown = upgraded.operate("devices/gw-1")
+    assert (shown["is_revoked"], shown["reason"]) == (True, "stolen")
+
+
 def test_nothing_was_given_up(upgraded):
     """No message reached the dead letters, and the outbox is empty."""
-    status = upgraded.operate("status")
-    assert status["pending_events"] == 0
+    wait_until(
+        lambda: upgraded.operate("status")["pending_events"] == 0, "all is sent", 10
+    )
     assert upgraded.dead_letters() == []
 
 

@@ -4,11 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TypeVar, cast
 
 import click
 from securesystemslib.signer import Key
-from tuf.api.metadata import Metadata, Root, Snapshot, Targets
+from tuf.api.metadata import Root, Targets
 
 from packhorse.ceremony import (
     AnyMetadata,
@@ -18,7 +17,6 @@ from packhorse.ceremony import (
     drop_targets,
 )
 from packhorse.cli import output
-from packhorse.cli.failure import CommandError
 from packhorse.cli.keys.case import open_case
 from packhorse.cli.keys.files import (
     Found,
@@ -27,6 +25,13 @@ from packhorse.cli.keys.files import (
     read_metadata,
     versions,
     write_prepared,
+)
+from packhorse.cli.keys.in_force import (
+    check_keys_apart,
+    named_role,
+    newest_root,
+    newest_targets,
+    of_kind,
 )
 from packhorse.cli.keys.options import (
     FOLDER,
@@ -41,11 +46,10 @@ from packhorse.cli.keys.words import as_json as quorum_json
 from packhorse.cli.keys.words import asked
 from packhorse.cli.options import Command, examples, grouped
 from packhorse.signers import Signers
-from packhorse.trust_root import ROOT, SNAPSHOT, TARGETS, lifetime, metadata_file
+from packhorse.trust_root import ROOT, TARGETS, lifetime
 
 _DAYS_MAX = 3650
 Pairs = Sequence[tuple[str, str]]
-T = TypeVar("T", Root, Targets)
 
 
 @click.group()
@@ -155,9 +159,10 @@ def root(
     as_json: bool,
 ) -> None:
     """Prepare the next root: keys of root, targets, snapshot and timestamp."""
-    before = _newest_root(repository)
+    before = newest_root(repository)
     expires = _expiry(ROOT, days)
-    after = change_root(_of(before, Root), asked_for.changes, expires=expires)
+    after = change_root(of_kind(before, Root), asked_for.changes, expires=expires)
+    check_keys_apart(after.signed, repository, TARGETS)
     _prepare(out, before, after, [before.path], as_json=as_json)
 
 
@@ -186,11 +191,12 @@ def targets(  # noqa: PLR0913 - the options of the command
     as_json: bool,
 ) -> None:
     """Prepare the next targets: keys of rollouts and release roles, new models."""
-    before = _newest_targets(repository)
+    before = newest_targets(repository)
     expires = _expiry(TARGETS, days)
     added = {m: _open(asked_for.signers, [uri])[0] for m, uri in delegate}
-    known = _of(before, Targets)
+    known = of_kind(before, Targets)
     after = change_targets(known, asked_for.changes, added, expires=expires)
+    check_keys_apart(after.signed, repository, ROOT)
     beside = [before.path, *versions(repository, ROOT)[:2]]
     _prepare(out, before, after, beside, as_json=as_json)
 
@@ -218,49 +224,10 @@ def role(  # noqa: PLR0913 - the options of the command
     The functions renew what they sign by themselves. This is for what a thief of
     a release key had signed: it drops it.
     """
-    before = _named_role(repository, name)
-    after = drop_targets(_of(before, Targets), drop, expires=_expiry(name, days))
+    before = named_role(repository, name)
+    after = drop_targets(of_kind(before, Targets), drop, expires=_expiry(name, days))
     beside = [before.path, *versions(repository, TARGETS)[:2]]
     _prepare(out, before, after, beside, as_json=as_json)
-
-
-def _newest_root(repository: Path) -> Found:
-    """Return the newest root; versions of it follow one another, signed."""
-    found = read_latest(repository, ROOT)
-    if not open_case(found, repository).is_whole:
-        raise CommandError(
-            f"{found.path} waits for signatures; `packhorse keys check` says whose. "
-            "Take it away to prepare another"
-        )
-    return found
-
-
-def _newest_targets(repository: Path) -> Found:
-    """Return the newest targets that were signed; half signed ones count nowhere."""
-    for path in versions(repository, TARGETS):
-        found = read_metadata(path)
-        if open_case(found, repository).was_whole:
-            return found
-    raise CommandError(f"{repository} holds no signed metadata of {TARGETS}")
-
-
-def _named_role(repository: Path, role: str) -> Found:
-    """Return the version that the snapshot names; newer ones were never in force."""
-    snapshot = read_latest(repository, SNAPSHOT).signed
-    named = (
-        snapshot.meta.get(f"{role}.json") if isinstance(snapshot, Snapshot) else None
-    )
-    if named is None or role == TARGETS:
-        raise CommandError(
-            f"the snapshot in {repository} names no delegated role {role}"
-        )
-    return read_metadata(repository / metadata_file(role, named.version))
-
-
-def _of(found: Found, kind: type[T]) -> Metadata[T]:
-    if not isinstance(found.signed, kind):
-        raise CommandError(f"{found.path} holds other metadata than it says")
-    return cast("Metadata[T]", found.metadata)
 
 
 def _expiry(role: str, days: int | None) -> datetime:

@@ -8,6 +8,7 @@ line of them is changed:
     CRASH_LOG         a file to which each step is appended before it is taken
     CRASH_FAULT       `kill:7`: die at the 7th step; `ENOSPC:7:3`: fail it and the
                       two after it
+    CRASH_NO_FLUSH    nothing is flushed: the process is as bad as most are
 """
 
 import base64
@@ -16,6 +17,7 @@ import os
 import pickle
 import signal
 import sys
+from pathlib import Path
 
 EVENT = "packhorse.durable"
 PATHS = {"rename": 2}
@@ -71,10 +73,12 @@ def install(environment):
         fault.meet()
         if log:
             # Opened anew: a worker closes every descriptor that is not its own.
-            with open(log, "ab", buffering=0) as file:
+            with Path(log).open("ab", buffering=0) as file:
                 file.write(encode(name, rest, root))
 
     sys.addaudithook(watch)
+    if "CRASH_NO_FLUSH" in environment:
+        os.fsync = os.fdatasync = lambda _descriptor: None
     return fault
 
 

@@ -17,8 +17,8 @@ def publishing(broker):
     client.connect("127.0.0.1", broker.port)
     client.loop_start()
 
-    def publish(topic, *, retain=False):
-        client.publish(topic, b"{}", qos=1, retain=retain).wait_for_publish(10.0)
+    def publish(topic, *, retain=False, body=b"{}"):
+        client.publish(topic, body, qos=1, retain=retain).wait_for_publish(10.0)
 
     try:
         yield publish

@@ -113,8 +113,16 @@ def onnx_bytes(nodes):
     ).SerializeToString()
 
 
-def make_bundle(release, nodes=None, *, expected=None, needs=None, padding=b""):
-    """Return the bytes of a bundle; its golden outputs are `expected`."""
+def make_bundle(release, nodes=None, *, expected=None, padding=b"", **changes):
+    """Return the bytes of a bundle; its golden outputs are `expected`.
+
+    Args:
+        release: What it is; it multiplies by its version, unless there are `nodes`.
+        nodes: The model's.
+        expected: Golden outputs, where those are others.
+        padding: Contents of one more member.
+        changes: Fields of the manifest.
+    """
     model = onnx_bytes(scaled(float(release.version)) if nodes is None else nodes)
     outputs = ROW * release.version if expected is None else expected
     golden = write_golden(
@@ -123,18 +131,24 @@ def make_bundle(release, nodes=None, *, expected=None, needs=None, padding=b""):
     files = {"model.onnx": model, "golden.npz": golden}
     if padding:
         files["padding.bin"] = padding
-    manifest = Manifest(
-        release=release,
-        variant="fp32",
-        source_digest="sha256:" + "0" * 64,
-        members=tuple(
+    return bundle_of(release, files, **changes)
+
+
+def bundle_of(release, files, **changes):
+    """Return the bytes of a bundle that holds these files."""
+    fields = {
+        "release": release,
+        "variant": "fp32",
+        "source_digest": "sha256:" + "0" * 64,
+        "members": tuple(
             Member(name, len(body), hashlib.sha256(body).hexdigest())
             for name, body in files.items()
         ),
-        inputs=(TensorSpec("x", "FP32", (-1, 3)),),
-        outputs=(TensorSpec("y", "FP32", (-1, 3)),),
-        needs=needs or RuntimeNeeds(8, {"": 17}, "1.15.0"),
-    )
+        "inputs": (TensorSpec("x", "FP32", (-1, 3)),),
+        "outputs": (TensorSpec("y", "FP32", (-1, 3)),),
+        "needs": RuntimeNeeds(8, {"": 17}, "1.15.0"),
+    }
+    manifest = Manifest(**fields | changes)
     out = io.BytesIO()
     write_bundle(manifest, {n: io.BytesIO(b) for n, b in files.items()}, out)
     return out.getvalue()

@@ -58,7 +58,7 @@ def settings(tmp_path, state_dir, server, repository) -> AgentSettings:
         enroll_token="",
         report_url="http://127.0.0.1:1/report",
         mqtt=None,
-        poll_s=0.2,
+        poll_s=300.0,
         probation_s=1.0,
     )
 

@@ -2,10 +2,11 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import urllib3
@@ -31,7 +32,7 @@ def wait_until(condition, what, *, most_s=READY_S):
 class Gateway:
     """One supervisor process."""
 
-    def __init__(self, state_dir: Path, log: Path, environment=None):
+    def __init__(self, state_dir: Path, log: Path, environment=None, inside=()):
         self.state_dir = state_dir
         environment = {
             **os.environ,
@@ -45,7 +46,7 @@ class Gateway:
         self.log = log
         self._log = log.open("ab")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "edge_runtime", "serve"],
+            [*inside, sys.executable, "-m", "edge_runtime", "serve"],
             env=environment,
             cwd=ROOT,
             stdout=self._log,
@@ -76,6 +77,13 @@ class Gateway:
         data = answer.json()["outputs"][0]["data"]
         return answer.status, answer.headers["X-Packhorse-Release"], data
 
+    def kill(self):
+        """End it, and with it its workers, as a power cut does."""
+        for pid in [*children(self.process.pid), self.process.pid]:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.stop()
+
     def stop(self):
         self.process.terminate()
         self.process.wait(READY_S)
@@ -83,9 +91,16 @@ class Gateway:
         self._log.close()
 
 
+def children(pid):
+    """Return the ids of a process's children."""
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for task in tasks for child in task.read_text().split()]
+
+
 @contextmanager
-def running_gateway(state_dir, log, environment=None):
-    gateway = Gateway(state_dir, log, environment)
+def running_gateway(state_dir, log, environment=None, inside=()):
+    """Run one; `inside` is a command that executes what follows it."""
+    gateway = Gateway(state_dir, log, environment, inside)
     try:
         yield gateway
     finally:

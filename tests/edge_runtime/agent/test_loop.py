@@ -13,6 +13,7 @@ from contextlib import contextmanager
 import pytest
 
 from edge_runtime.agent.notices import notice_topic
+from edge_runtime.agent.schedule import NOTICES_AT_ONCE
 from edge_runtime.slots import open_slots
 from packhorse.assignment import Offer, RolloutDocument
 from packhorse.report import DeviceState
@@ -20,6 +21,7 @@ from tests.edge_runtime.agent.broker import publishing
 from tests.edge_runtime.agent.bundles import make_bundle, release
 from tests.edge_runtime.agent.gateway import ROOT, wait_until
 from tests.mosquitto import running_mosquitto
+from tests.notify_socket import NotifySocket
 
 KILLED_AGENT = "tests.edge_runtime.agent.killed_agent"
 POINTS = int(os.environ.get("PACKHORSE_FAULT_POINTS", "4"))
@@ -180,6 +182,50 @@ def test_a_notice_wakes_an_agent_long_before_its_next_poll(
             publish(1)
             notify(notice_topic(0, "magika"), retain=True)
             wait_until(serves(gateway, "magika@1"), "release 1 serves")
+
+
+def test_a_flood_of_forged_notices_costs_a_few_polls(
+    environment, gateway, publish, server, tmp_path
+):
+    publish(1)
+    log = tmp_path / "agent.log"
+    with running_mosquitto(tmp_path) as broker:
+        certificate, key = broker.make_client("gateway-1")
+        flooded = {
+            **environment,
+            "PACKHORSE_POLL_S": "3600",
+            "PACKHORSE_MQTT_URL": broker.url,
+            "PACKHORSE_MQTT_CA_FILE": str(broker.ca_file),
+            "PACKHORSE_MQTT_CERT_FILE": str(certificate),
+            "PACKHORSE_MQTT_KEY_FILE": str(key),
+        }
+        with running_agent(flooded, log), publishing(broker) as notify:
+            wait_until(serves(gateway, "magika@1"), "release 1 serves")
+            server.requests.clear()
+            until_s = time.monotonic() + 3
+            while time.monotonic() < until_s:
+                notify(notice_topic(0, "magika"))
+
+    polls = [path for path, _ in server.requests if path.endswith("/timestamp.json")]
+    assert 1 <= len(polls) <= NOTICES_AT_ONCE + 1
+
+
+def test_an_agent_tells_systemd_of_its_life(
+    environment, gateway, publish, tmp_path, receiver
+):
+    publish(1)
+    with NotifySocket(tmp_path) as manager:
+        told = {**environment, **manager.environment(watchdog_s=60)}
+        with running_agent(told, tmp_path / "agent.log") as process:
+            wait_until(lambda: manager.has("READY=1"), "it is ready")
+            wait_until(
+                lambda: manager.status() == "magika@1 serves; nothing is under way",
+                "it says what it did",
+            )
+            assert manager.has("WATCHDOG=1")
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(10) == 0
+        assert manager.has("STOPPING=1")
 
 
 def broken_at(step, environment, fault="kill"):

@@ -159,3 +159,30 @@ def test_a_bundle_over_the_limit_is_not_asked_for(downloads, server):
     with pytest.raises(UntrustedError, match="a bundle may have"):
         downloads.pull(bundle)
     assert server.requests == []
+
+
+def test_a_disk_with_little_room_keeps_it_for_the_rest(downloads, server):
+    disk = os.statvfs(downloads.folder.parent)
+    free_bytes = disk.f_bavail * disk.f_frsize
+    bundle = BundleRef("bundles/magika/1/fp32.tar", 1000, "a" * 64)
+    before = pull.FREE_MIN_BYTES
+    pull.FREE_MIN_BYTES = free_bytes * 2
+    try:
+        with pytest.raises(OSError, match="are kept for the rest") as caught:
+            downloads.pull(bundle)
+    finally:
+        pull.FREE_MIN_BYTES = before
+    assert caught.value.errno == errno.ENOSPC
+    assert list(downloads.folder.iterdir()) == []
+
+
+def test_space_that_was_not_enough_is_given_back(downloads, server):
+    bundle = BundleRef("bundles/magika/1/fp32.tar", 50_000_000, "a" * 64)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, before[1]))
+    try:
+        with pytest.raises(OSError, match=r"too large|No space"):
+            downloads.pull(bundle)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(downloads.folder.iterdir()) == []

@@ -1,6 +1,7 @@
 """What a site may forbid, and that a withdrawal asks nobody."""
 
 import shlex
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -23,8 +24,6 @@ EVERY_STAGE = [Stage.PULL, Stage.VERIFY, Stage.INSTALL, Stage.TRY, Stage.SWITCH]
 
 @pytest.fixture(autouse=True)
 def _utc(monkeypatch):
-    import time  # noqa: PLC0415 - only here
-
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
     yield
@@ -95,8 +94,6 @@ def test_downloads_may_have_a_window_of_their_own(site):
 
 
 def test_a_window_is_one_of_the_walls_own_time(site, monkeypatch):
-    import time  # noqa: PLC0415 - only here
-
     monkeypatch.setenv("TZ", "Asia/Tokyo")  # noon in Greenwich is 21:00 there
     time.tzset()
     assert waits(site(PACKHORSE_WINDOW="Wed 20:30-21:30")) == {}

@@ -1,6 +1,8 @@
 """What the gateway believes, and what it refuses to."""
 
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -237,3 +239,53 @@ def test_credentials_are_asked_for_at_every_request(state_dir, server, repositor
     with pytest.raises(UntrustedError, match="no role vouches for a rollout"):
         trust.refresh("magika")
     assert len(asked) == len(server.requests)
+
+
+def test_a_disk_that_stays_full_is_not_filled_with_generations_cut_short(
+    trust, document, repository
+):
+    trust.refresh("magika")
+    for number in range(2, 9):
+        left = trust.state_dir / "trust" / str(number)
+        left.mkdir()
+        (left / "timestamp.json").write_bytes(b"half")
+    repository.refresh_timestamp()
+
+    trust.refresh("magika")
+
+    kept = [path.name for path in (trust.state_dir / "trust").iterdir()]
+    assert kept == [trust.metadata_dir.resolve().name]
+
+
+KILLED_AT = """
+import os, sys
+from pathlib import Path
+from edge_runtime.agent.trust import Trust
+from edge_runtime.agent.web import Web
+state_dir, url, left = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+def hook(event, _):
+    global left
+    if event == "packhorse.durable":
+        left -= 1
+        if left < 0:
+            os._exit(9)
+sys.addaudithook(hook)
+sys.modules["google.cloud.kms"] = None
+Trust(state_dir, url, Path(sys.argv[4]).read_bytes(), Web()).refresh("magika")
+"""
+
+
+@pytest.mark.parametrize("step", [0, 9, 20, 32])
+def test_an_agent_killed_at_a_durable_step_is_succeeded_by_one_that_goes_on(
+    state_dir, document, repository, server, tmp_path, trust, step
+):
+    """Every step has its turn in `tests/crash`; these are a few of two refreshes."""
+    root_file = tmp_path / "root.json"
+    root_file.write_bytes(repository.root_bytes)
+    command = [sys.executable, "-c", KILLED_AT, state_dir, server.url]
+    for _ in range(2):
+        subprocess.run([*command, str(step), root_file], check=False)
+        repository.refresh_timestamp()
+
+    assert trust.accepted("magika") in (None, document)
+    assert trust.refresh("magika").document == document

@@ -1,6 +1,8 @@
 """A release is tried in a process of its own, and whatever it does is an answer."""
 
 import contextlib
+import platform
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -19,10 +21,14 @@ from edge_runtime.agent.try_out import check_runtime_takes, run_job
 from edge_runtime.confined import BASE_MEMORY_BYTES
 from edge_runtime.live_requests import encode_request, write_frames
 from edge_runtime.slots import open_slots
-from packhorse.manifest import RuntimeNeeds
+from packhorse.inference.datatypes import numpy_type
+from packhorse.manifest import RuntimeNeeds, TensorSpec
 from packhorse.shadow_limits import ShadowLimits
+from packhorse.tolerance import Tolerance
+from tests import odd_models
 from tests.edge_runtime.agent.bundles import (
     ROW,
+    bundle_of,
     endless,
     endless_below_zero,
     greedy,
@@ -190,6 +196,22 @@ def test_a_shadow_run_ends_when_somebody_says_so(job_of):
     assert not tries()
 
 
+def test_a_process_that_is_killed_while_it_waits_for_requests_is_noticed_soon(job_of):
+    job = job_of(make_bundle(release(1)), shadow=ShadowJob(60.0, 100))
+    looked = threading.Event()
+    begun_s = time.monotonic()
+
+    with ThreadPoolExecutor(1) as pool:
+        trying = pool.submit(run_job, job, look=looked.set)
+        assert looked.wait(20.0)
+        for child in tries():
+            child.kill()
+
+    with pytest.raises(TryError, match="killed"):
+        trying.result()
+    assert time.monotonic() - begun_s < 20.0
+
+
 def test_a_model_that_never_ends_on_a_live_request_is_refused(job_of, handing_over):
     body = make_bundle(release(2), endless_below_zero(), expected=ROW)
     job = job_of(body, shadow=ONE_LOOK, cpu_s=3)
@@ -259,3 +281,64 @@ def test_a_bundle_too_new_for_the_runtime_is_refused(ir_version, opset):
         ReleaseRefusedError, match=f"IR {ir_version} .* ai.onnx {opset}"
     ):
         check_runtime_takes(needs)
+
+
+def odd_bundle(datatype, **options):
+    files = {
+        "model.onnx": odd_models.identity(datatype),
+        "golden.npz": odd_models.golden(datatype, **options),
+    }
+    inputs = (TensorSpec("x", datatype, (-1, 2)),)
+    outputs = (TensorSpec("y", datatype, (-1, 2)),)
+    return bundle_of(release(2), files, inputs=inputs, outputs=outputs)
+
+
+def odd_rows(datatype, *rows):
+    kind = np.object_ if datatype == "BYTES" else numpy_type(datatype)
+    return np.array(rows).astype(kind)
+
+
+ROWS_OF = {"BYTES": [["ein", "Pferd"], ["", "\N{HORSE}"]], "BF16": [[1, 2], [3, -1]]}
+
+
+@pytest.mark.parametrize("datatype", ["BYTES", "BF16"])
+def test_text_and_bf16_are_tried_and_shadowed(job_of, handing_over, datatype):
+    body = odd_bundle(datatype)
+    job = job_of(body, active=body, shadow=ONE_LOOK)
+    x = odd_rows(datatype, *ROWS_OF[datatype])
+    y = x.copy()
+    y[1] = x[0]
+
+    measures = run_job(job, look=handing_over([(x, x), (x, y)]))
+
+    assert measures["golden_samples"] == 2
+    assert measures["shadow_requests"] == 2
+    assert measures["shadow_agreement"] == 0.5
+
+
+@pytest.mark.parametrize("datatype", ["BYTES", "BF16"])
+def test_wrong_text_and_bf16_on_a_golden_sample_is_refused(job_of, datatype):
+    with pytest.raises(ReleaseRefusedError, match="golden sample 1: output 'y'"):
+        run_job(job_of(odd_bundle(datatype, is_wrong=True)))
+
+
+@pytest.mark.parametrize(
+    ("architecture", "agrees"), [(platform.machine(), True), ("riscv64", False)]
+)
+def test_a_tolerance_counts_on_the_machine_that_it_is_for(job_of, architecture, agrees):
+    wide = Tolerance(100.0, 0.0)
+    tolerances = {"y": Tolerance(0.0, 0.0, architectures={architecture: wide})}
+    job = job_of(make_bundle(release(2), scaled(2.1), tolerances=tolerances))
+    with contextlib.nullcontext() if agrees else pytest.raises(ReleaseRefusedError):
+        assert run_job(job)["golden_samples"] == 2
+
+
+def test_another_winner_is_refused_unless_the_golden_one_led_by_little(job_of):
+    def bundle(margin):
+        expected = ROW + np.array([0, 12, 0], np.float32)
+        tolerances = {"y": Tolerance(20.0, 0.0, margin)}
+        return make_bundle(release(1), expected=expected, tolerances=tolerances)
+
+    with pytest.raises(ReleaseRefusedError, match="another greatest element in 1 of"):
+        run_job(job_of(bundle(0.5)))
+    assert run_job(job_of(bundle(7.0)))["golden_largest_difference"] == 12.0

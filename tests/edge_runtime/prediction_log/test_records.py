@@ -28,9 +28,7 @@ def record(one, settings, limit_bytes=100_000):
 def test_a_record_says_what_release_answered_whom_and_how_fast():
     traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
     document = record(
-        entry(
-            "r-1", at_s=1.5, traceparent=traceparent, outcome="late", ratio=0.5
-        ),
+        entry("r-1", at_s=1.5, traceparent=traceparent, outcome="late", ratio=0.5),
         SUMMARY,
     ).document
     told = {k: v for k, v in document.items() if k not in {"inputs", "outputs"}}

@@ -2,7 +2,7 @@
 
 import math
 import random
-from itertools import count
+from itertools import count, pairwise
 
 import pytest
 
@@ -72,7 +72,7 @@ def test_a_busy_server_keeps_no_more_than_ten_a_second():
         now_s[0] += 0.0001
         if sampler.wants():
             kept_s.append(now_s[0])
-    pauses = [b - a for a, b in zip(kept_s, kept_s[1:], strict=False)]
+    pauses = [b - a for a, b in pairwise(kept_s)]
     assert PAUSE_S <= min(pauses) <= max(pauses) < 1.1 * PAUSE_S
 
 

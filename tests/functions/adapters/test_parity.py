@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from functions.adapters.raw_predict import RawPredict
 from functions.errors import UpstreamRefusedError, UpstreamUnavailableError
 from packhorse.errors import MalformedError, UntrustedError
 from packhorse.golden import GoldenSamples
+from packhorse.inference.datatypes import numpy_type
+from packhorse.manifest import TensorSpec
 from packhorse.names import Release
 from tests.functions.adapters.test_raw_predict import answering
 from tests.functions.vertex_stand_in import CANDIDATE, doubling_bundle
@@ -95,3 +98,27 @@ def test_a_bundle_that_was_not_published_is_not_trusted():
 def test_a_bundle_cut_short_is_malformed():
     with pytest.raises(MalformedError):
         read_samples(io.BytesIO(BODY[:-600]), BUNDLE)
+
+
+@pytest.mark.parametrize(
+    ("datatype", "right", "wrong"),
+    [
+        ("BYTES", ["ein", "Pferd"], ["ein", "Esel"]),
+        ("BF16", [1.5, -2.0], [1.5, None]),
+    ],
+)
+def test_text_and_bf16_are_asked_and_compared(google_account, datatype, right, wrong):
+    spec = TensorSpec("y", datatype, (-1, 2))
+    manifest, _ = read_samples(io.BytesIO(BODY), BUNDLE)
+    manifest = replace(manifest, outputs=(spec,), tolerances={})
+    array = np.array([right]).astype(numpy_type(datatype))
+    samples = GoldenSamples({"x": array}, {"y": array})
+
+    def compare(data):
+        tensor = {"name": "y", "datatype": datatype, "shape": [1, 2], "data": data}
+        body = json.dumps({"outputs": [tensor]}).encode()
+        with answering(200, body) as (url, _):
+            return measure_parity(RawPredict(url), CANDIDATE, manifest, samples)
+
+    assert compare(right).agrees
+    assert not compare(wrong).agrees

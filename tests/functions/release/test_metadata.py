@@ -4,7 +4,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from securesystemslib.signer import CryptoSigner
-from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Targets
+from tuf.api.metadata import (
+    Metadata,
+    MetaFile,
+    Root,
+    Snapshot,
+    TargetFile,
+    Targets,
+    Timestamp,
+)
 
 from functions.errors import ReleaseRefusedError, RolloutError
 from functions.release.metadata import (
@@ -27,7 +35,7 @@ from packhorse.assignment import (
 )
 from packhorse.errors import MalformedError, UntrustedError
 from packhorse.names import Release
-from packhorse.trust_root import SNAPSHOT
+from packhorse.trust_root import SIGNED_AT, SNAPSHOT, TIMESTAMP
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 RELEASE = Release("digits", 2)
@@ -140,6 +148,12 @@ def test_the_next_version_is_valid_from_now():
     renew(signed, SNAPSHOT, at=NOW)
     assert signed.version == 2
     assert signed.expires == NOW + timedelta(days=30)
+
+
+def test_a_timestamp_says_when_it_was_signed():
+    signed = Timestamp(expires=NOW)
+    renew(signed, TIMESTAMP, at=NOW)
+    assert signed.unrecognized_fields == {SIGNED_AT: NOW.isoformat()}
 
 
 def test_metadata_is_due_when_half_its_lifetime_is_gone():

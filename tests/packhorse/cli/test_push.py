@@ -9,7 +9,11 @@ import pytest
 import requests
 from onnx import TensorProto, numpy_helper
 
+from packhorse.model_card import decode_card
 from packhorse.pushed_model import OCI_MANIFEST_TYPE
+from packhorse.shadow_limits import ShadowLimits
+from packhorse.tolerance import Tolerance
+from tests import odd_models
 from tests.models import tiny_model
 from tests.packhorse.cli.people import reply
 
@@ -46,6 +50,33 @@ def test_a_push_is_there_by_its_version_and_its_digest(person, files, place):
         body = requests.get(url, timeout=10).content
         assert f"sha256:{hashlib.sha256(body).hexdigest()}" == layer["digest"]
         assert len(body) == layer["size"]
+
+
+def test_a_card_carries_tolerances_and_limits(person, files, place):
+    server, name = place
+    words = ("--tolerance", "y=1e-3,1e-2,0.1", "--tolerance", "y@aarch64=0.5,0")
+    push(person, files, name, 1, *words, "--min-agreement", "0.9")
+
+    (layer,) = (x for x in manifest(server, name, 1).json()["layers"] if is_card(x))
+    url = f"{server.url}/v2/{REPOSITORY}/{name}/blobs/{layer['digest']}"
+    card = decode_card(requests.get(url, timeout=10).content)
+
+    arm = Tolerance(0.5, 0.0)
+    assert card.tolerances == {"y": Tolerance(1e-3, 1e-2, 0.1, {"aarch64": arm})}
+    assert card.shadow == ShadowLimits(min_agreement=0.9)
+
+
+def is_card(layer):
+    return layer["annotations"]["org.opencontainers.image.title"] == "card.json"
+
+
+@pytest.mark.parametrize("datatype", ["BYTES", "BF16"])
+def test_golden_samples_of_text_and_bf16_are_pushed(person, files, place, datatype):
+    _, name = place
+    model = files.write("odd.onnx", odd_models.identity(datatype))
+    golden = files.write("odd.npz", odd_models.golden(datatype))
+    done = person.document("push", model, "--name", name, "--golden", golden)
+    assert done["is_new"]
 
 
 def test_the_same_files_again_change_nothing_and_others_get_the_next_version(

@@ -1,0 +1,94 @@
+"""A run of switches as a table and as a picture."""
+
+import statistics
+import subprocess
+from pathlib import Path
+
+from bench.serving.running import ROOT
+from bench.serving.venvs import make_venv
+from bench.switch.results import Results
+
+BEGIN, END = "<!-- switches -->", "<!-- /switches -->"
+"""Between these stands the table of the last whole run."""
+
+_PLOT_S = 120
+
+
+def write_document(results: Results) -> str:
+    """Return the table of a run, in Markdown."""
+    asked = f"{results.per_s:g} requests a second" if results.per_s else "no pause"
+    rows = [
+        ("switches", f"{len(results.switches)}"),
+        ("right answers", f"{results.requests:,}"),
+        ("**failed requests**", f"**{results.failed}**"),
+        ("requests that a crashed worker held", f"{results.lost}"),
+        *_latencies(results),
+        *_works(results),
+        *(
+            (f"memory {name}", f"{m.alone_mib:.1f} MiB in {m.processes} processes")
+            for name, m in results.memory.items()
+        ),
+        *(
+            (f"back {name}: time to the former release's answer", _times(times))
+            for name, times in results.rolled_back_s.items()
+        ),
+    ]
+    lines = [f"| {what} | {value} |" for what, value in rows]
+    head = (
+        f"{results.at}; {results.machine}; {results.connections} connections,"
+        f" {asked}; windows of {results.window_s:g} s."
+    )
+    return "\n".join([head, "", "| | |", "| --- | --- |", *lines, ""])
+
+
+def write_between_marks(page: Path, text: str) -> None:
+    """Put the text where the marks are.
+
+    Raises:
+        ValueError: The page has no marks.
+    """
+    before, begin, rest = page.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"expected {BEGIN!r} and {END!r} in {page}")
+    page.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{after}")
+
+
+def draw(results: Path, picture: Path) -> None:
+    """Draw a run, in an environment that has Matplotlib."""
+    programs = make_venv("plot", ROOT / ".cache" / "bench" / "venvs")
+    python = str(programs / "python")
+    command = [python, "-m", "bench.switch.plot", str(results), str(picture)]
+    subprocess.run(command, check=True, cwd=ROOT, timeout=_PLOT_S)  # noqa: S603 - ours
+
+
+def _latencies(results: Results) -> list[tuple[str, str]]:
+    if not results.switches:
+        return []
+    found = []
+    for name, measure in (("p50", "p50_ms"), ("p99", "p99_ms"), ("slowest", "most_ms")):
+        ours, control = (results.median(k, measure) for k in ("window", "control"))
+        ratio = results.ratio(measure)
+        words = f"{ours:.2f} ms in a switch, {control:.2f} ms beside an idle-priority"
+        what = f"{name}, median over windows"
+        found.append((what, f"{words} burner; median ratio {ratio:.2f}"))
+    return found
+
+
+def _works(results: Results) -> list[tuple[str, str]]:
+    if not results.switches:
+        return []
+    took_s = [switch.took_s for switch in results.switches]
+    started_s = [switch.start_cpu_s for switch in results.switches]
+    burned_s = [switch.burned_cpu_s for switch in results.switches]
+    return [
+        ("a switch takes", _times(took_s)),
+        ("CPU time of a start", _times(started_s)),
+        ("CPU time burned beside it", _times(burned_s)),
+    ]
+
+
+def _times(times_s: list[float]) -> str:
+    if not times_s:
+        return "-"
+    return f"median {statistics.median(times_s):.3f} s, most {max(times_s):.3f} s"

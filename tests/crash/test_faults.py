@@ -1,0 +1,67 @@
+"""Every durable step of the real agent is killed once, and fails once.
+
+A step that fails with ENOSPC takes the next three with it: a disk that is full stays
+full for a while. After that there is room again and the same process goes on. A
+kill is followed by a new process, as its service manager would do it.
+"""
+
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from queue import Queue
+
+import pytest
+
+from tests.crash.life import not_files
+from tests.crash.recovery import Recovery
+from tests.crash.scope import IS_WHOLE, sample, tally
+
+FAULTS = ("kill:{n}", "ENOSPC:{n}:4", "EIO:{n}")
+POINTS = 2
+"""Of each fault, in `make test`."""
+
+TOGETHER = 3
+"""Gateways that live beside each other: each waits for its own processes."""
+
+
+def points(life):
+    """Return every chapter with the number of every step that its agent took."""
+    return [
+        (chapter, number)
+        for chapter in life.chapters
+        for number in range(1, chapter.agent_steps + 1)
+    ]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.timeout(7200 if IS_WHOLE else 120)
+def test_the_agent_goes_on_after_a_fault_at_every_step(life, ram, fault):
+    chosen = sample(points(life), POINTS)
+    count = TOGETHER if IS_WHOLE else 1
+    recoveries = Queue()
+    for number in range(count):
+        folder = ram / str(number)
+        folder.mkdir()
+        recoveries.put((Recovery(life, folder), folder / "state"))
+
+    def meets(point):
+        chapter, number = point
+        recovery, state_dir = recoveries.get()
+        try:
+            shutil.copytree(chapter.before, state_dir, symlinks=True, ignore=not_files)
+            said = recovery.recover(chapter, state_dir, fault=fault.format(n=number))
+            shutil.rmtree(state_dir)
+        except Exception as error:
+            raise AssertionError(f"{fault} at {number} of {chapter.name}") from error
+        finally:
+            recoveries.put((recovery, state_dir))
+        return said["hits"] > 0
+
+    try:
+        with ThreadPoolExecutor(count) as pool:
+            met = sum(pool.map(meets, chosen))
+    finally:
+        for recovery, _ in list(recoveries.queue):
+            recovery.stop()
+    # A life lived again may take a step less: what is drawn by chance is not the same.
+    assert met >= 0.9 * len(chosen)
+    tally(f"real agent, {fault.partition(':')[0]}", points=len(chosen), met=met)
