@@ -9,8 +9,9 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
+from multiprocessing.pool import Pool
 from pathlib import Path
 
 from bench.fleet.gateway import Played, Share, play
@@ -120,20 +121,21 @@ def _measure(
         publisher.roll_out(stable=1)
         with (
             _bucket(folder / "bucket") as url,
-            multiprocessing.Pool(arguments.processes) as pool,
+            _players(arguments.processes) as players,
         ):
             for chapter in CHAPTERS:
                 chapter.happens(publisher)
                 _take_counts(url)
                 begun_s = time.monotonic()
-                shares = [
-                    Share(folder, numbers, url, publisher.root)
-                    for numbers in _batches(size)
+                waiting = [
+                    # The same gateways always play in the same process.
+                    players[index % len(players)].apply_async(play, (share,))
+                    for index, share in enumerate(_shares(size, folder, url, publisher))
                 ]
                 played = []
-                for one in pool.imap_unordered(play, shares):
+                for one in waiting:
                     progress.tell(f"{size} gateways: {chapter.name}")
-                    played.append(one)
+                    played.append(one.get())
                 row = _row(size, chapter, played, url, time.monotonic() - begun_s)
                 _check(row, chapter)
                 yield row
@@ -164,8 +166,19 @@ def _check(row: Row, chapter: Chapter) -> None:
         )
 
 
-def _batches(size: int) -> list[range]:
-    return [range(n, min(n + _BATCH, size)) for n in range(0, size, _BATCH)]
+def _shares(size: int, folder: Path, url: str, publisher: Publisher) -> list[Share]:
+    """Deal the gateways out in batches."""
+    return [
+        Share(folder, range(n, min(n + _BATCH, size)), url, publisher.root)
+        for n in range(0, size, _BATCH)
+    ]
+
+
+@contextmanager
+def _players(count: int) -> Iterator[list[Pool]]:
+    """Start processes that play gateways, each with a queue of its own."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(multiprocessing.Pool(1)) for _ in range(count)]
 
 
 @contextmanager

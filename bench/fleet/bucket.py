@@ -33,6 +33,7 @@ class Count:
     requests: int = 0
     received_bytes: int = 0
     sent_bytes: int = 0
+    sent_body_bytes: int = 0
 
 
 @dataclass(slots=True)
@@ -70,6 +71,7 @@ class Bucket:
         count.requests += 1
         count.received_bytes += len(head) + length_bytes
         count.sent_bytes += len(answer)
+        count.sent_body_bytes += len(answer.partition(b"\r\n\r\n")[2])
         writer.write(answer)
         await writer.drain()
         return headers.get("connection", "").lower() != "close"
@@ -98,7 +100,7 @@ class Bucket:
     def _take_counts(self) -> bytes:
         """Return what was counted, and begin anew."""
         found = {
-            kind: [c.requests, c.received_bytes, c.sent_bytes]
+            kind: [c.requests, c.received_bytes, c.sent_bytes, c.sent_body_bytes]
             for kind, c in self.counts.items()
             if kind != "counts"
         }

@@ -76,12 +76,16 @@ def play(share: Share) -> Played:
 
 _FAILURES_TOLD = 3
 
+_trusts: dict[Path, Trust] = {}
+"""Those of this process's gateways: an agent keeps its own between polls."""
+
 
 def _poll(device: str, share: Share, web: Web) -> int:
     """Look once; return the version that runs afterwards."""
     state_dir = share.folder / device
-    trust = Trust(state_dir, share.url, share.root, web)
-    truth = trust.refresh(MODEL)
+    if state_dir not in _trusts:
+        _trusts[state_dir] = Trust(state_dir, share.url, share.root, web)
+    truth = _trusts[state_dir].refresh(MODEL)
     file = MemoryFile(state_dir / "agent" / "memory.json")
     memory = file.load()
     slots = open_slots(state_dir)

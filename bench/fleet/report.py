@@ -22,7 +22,8 @@ def write_document(lines: str) -> str:
         "gateways",
         "what happens",
         "requests a gateway",
-        "bytes received",
+        "bytes of bodies",
+        "bytes received, with heads",
         "bytes sent",
         "reports",
         "CPU ms a gateway",
@@ -53,7 +54,7 @@ def per_gateway(row: Mapping[str, object], index: int, *, reports: bool) -> floa
 
     Args:
         row: One of a run.
-        index: 0 requests, 1 bytes from the gateway, 2 bytes to it.
+        index: 0 requests, 1 bytes from the gateway, 2 bytes to it, 3 those in bodies.
         reports: Of the reports, or of all else.
     """
     counts, size = row["counts"], row["size"]
@@ -71,6 +72,7 @@ def _cells(row: Mapping[str, object]) -> Sequence[str]:
         f"{size:,}",
         str(row["chapter"]),
         f"{per_gateway(row, 0, reports=False):.2f}",
+        f"{per_gateway(row, 3, reports=False):,.0f}",
         f"{per_gateway(row, 2, reports=False):,.0f}",
         f"{per_gateway(row, 1, reports=False):,.0f}",
         f"{per_gateway(row, 0, reports=True):.2f}",

@@ -11,7 +11,7 @@ from packhorse.cli.options import examples
 
 _COMMANDS = {
     "device": ("packhorse.cli.devices", "device", "Invite, list and revoke gateways."),
-    "keys": ("packhorse.cli.keys", "keys", "Make signing keys; show what is trusted."),
+    "keys": ("packhorse.cli.keys", "keys", "See and change who is trusted."),
     "push": ("packhorse.cli.push", "push", "Push a model, and watch it travel."),
     "rollout": ("packhorse.cli.rollout", "rollout", "Show, halt or open a rollout."),
     "status": ("packhorse.cli.status", "status", "Show what runs where, and why."),
@@ -27,6 +27,7 @@ Environment:
   PACKHORSE_TOKEN_COMMAND   prints an identity token for it; gcloud by default
   PACKHORSE_REPOSITORY_URL  verify: URL of the bucket that gateways read
   PACKHORSE_ROOT_FILE       verify: the root metadata that you trust
+  PACKHORSE_KMS_ENDPOINT    keys: URL of Cloud KMS, if it is not Google's own
   NO_COLOR                  set it to anything for no colours
 
 \b

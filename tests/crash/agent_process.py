@@ -45,7 +45,7 @@ def run(environment):
                 )
                 agent = build_agent(settings, identity, spool)
             if agent.step():
-                spool.send(Web(), settings.report_url)
+                spool.send(Web(), settings.report_url, hear=identity.hear)
                 return trouble
         except Exception as error:  # noqa: BLE001 - as the loop does
             trouble = str(error)

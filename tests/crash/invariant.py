@@ -9,8 +9,10 @@ import json
 import shutil
 import sys
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
+from edge_runtime.agent.clock import Clock
 from edge_runtime.agent.enroll import Identity
 from edge_runtime.agent.memory import MemoryFile
 from edge_runtime.agent.report import News, Spool
@@ -27,6 +29,7 @@ BEHIND_A_LINK = ("trust/", "slots/")
 """Folders that are filled before a link leads to them; then they must be whole."""
 
 KEY = generate_key_pem()
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class History:
@@ -75,12 +78,14 @@ class Observation:
         active: The release that would serve, or None.
         trusted: The version of each trusted metadata file.
         accepted: The sequence of each accepted rollout document.
+        floor: The instant that is past for certain.
         key: The device's key, or None before there is one.
     """
 
     active: str | None
     trusted: dict
     accepted: dict
+    floor: datetime
     key: bytes | None
     is_enrolled: bool
     remembers: bool
@@ -94,14 +99,15 @@ def observe(state_dir: Path) -> Observation:
     blank = object()
     loaded = MemoryFile(memory.path, empty=blank).load()
     assert not (memory.path.exists() and loaded is blank), "the memory cannot be read"
-    key = state_dir / "device.key"
+    identity = Identity(state_dir, "gateway-1")
     _read_predictions(state_dir / "predictions")
     return Observation(
         active=release,
         trusted=_versions(state_dir / "trusted"),
         accepted=_sequences(state_dir / "rollouts"),
-        key=key.read_bytes() if key.exists() else None,
-        is_enrolled=Identity(state_dir, "gateway-1", KEY).is_enrolled,
+        floor=Clock(state_dir, built_at=lambda: EPOCH).floor,
+        key=identity.key_pem if identity.key_file.exists() else None,
+        is_enrolled=identity.is_enrolled,
         remembers=loaded is not blank,
     )
 
@@ -123,14 +129,14 @@ class Timeline:
     def __init__(self):
         self._trusted = {}
         self._accepted = {}
-        self._key = None
+        self._floor = EPOCH
         self._has_served = self._is_enrolled = self._remembers = False
 
     def note(self, durable: Observation):
         """Learn what from now on no power cut takes."""
         self._trusted |= _higher(durable.trusted, self._trusted)
         self._accepted |= _higher(durable.accepted, self._accepted)
-        self._key = self._key or durable.key
+        self._floor = max(self._floor, durable.floor)
         self._has_served |= durable.active is not None
         self._is_enrolled |= durable.is_enrolled
         self._remembers |= durable.remembers
@@ -144,8 +150,9 @@ class Timeline:
             assert found.trusted.get(name, 0) >= version, f"{name} went back"
         for name, sequence in self._accepted.items():
             assert found.accepted.get(name, 0) >= sequence, f"{name} went back"
-        assert found.key in {self._key, now.key}
-        assert self._key is None or found.key == self._key, "the device lost its key"
+        assert found.floor >= self._floor, "the floor under time went back"
+        assert found.key in {durable.key, now.key}
+        assert found.key or not durable.key, "the device lost its key"
         assert found.is_enrolled or not self._is_enrolled
         assert found.remembers or not self._remembers, "the memory is gone"
 

@@ -218,6 +218,17 @@ class Life:
         self.repository.rotate("timestamp")
         self._publish(stable=self._offer(5))
 
+    def ask_for_another_key(self):
+        command = "import sys; from pathlib import Path; from edge_runtime.agent"
+        command += ".rotation import ask_for_key; ask_for_key(Path(sys.argv[1]))"
+        subprocess.run(
+            python("-c", command, str(self.state_dir)),
+            env=watched(os.environ, self.state_dir, log=self._log),
+            cwd=ROOT,
+            check=True,
+            timeout=READY_S,
+        )
+
     def offer_sixth(self):
         self._publish(stable=self._offer(6))
 
@@ -254,7 +265,8 @@ CHAPTERS = (
     ("a release whose download broke off", Life.offer_fourth, 4),
     ("a withdrawal", Life.withdraw_fourth, 1),
     ("a release under a new root", Life.offer_fifth_under_a_new_root, 5),
-    ("another", Life.offer_sixth, 6),
+    ("another key for the device", Life.ask_for_another_key, 5),
+    ("a third release in the archive", Life.offer_sixth, 6),
     ("an old one from the archive", Life.offer_the_first_again, 1),
 )
 
