@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edge_runtime.held_bytes import held_bytes
-from edge_runtime.recent import KEPT_MAX_BYTES, RecentExchanges
+from edge_runtime.recent import BURST_S, KEPT_MAX_BYTES, RecentExchanges
 
 BODY_BYTES = 1_000_000
 
@@ -36,3 +36,26 @@ def test_the_kept_requests_keep_no_long_bodies_alive():
         view = memoryview(bytes(length))[8:12]
         recent.add({"x": np.ndarray((1,), np.float32, view)}, {}, at_s=1.0)
     assert len(recent.all()) == 4
+
+
+def test_of_a_burst_of_long_bodies_the_first_are_kept():
+    recent = RecentExchanges()
+    for number in range(100):
+        body = np.zeros(KEPT_MAX_BYTES // 4, np.uint8)
+        recent.add({"x": body}, {}, at_s=1.0 + number / 1000)
+    assert [one.at_s for one in recent.all()] == [1.001, 1.002, 1.003, 1.004]
+
+    recent.add({"x": np.zeros(1)}, {}, at_s=1.5)
+    assert len(recent.all()) == 4
+
+    recent.add({"x": np.zeros(1)}, {}, at_s=1.002 + BURST_S)
+    assert [one.at_s for one in recent.all()][-1] == 1.002 + BURST_S
+
+
+def test_short_bodies_after_a_burst_of_long_ones_are_kept():
+    recent = RecentExchanges()
+    for _ in range(5):
+        recent.add({"x": np.zeros(KEPT_MAX_BYTES // 4, np.uint8)}, {}, at_s=1.0)
+    for number in range(10):
+        recent.add({"x": np.zeros(1)}, {}, at_s=10.0 + number / 1000)
+    assert len(recent.all()) == 14
