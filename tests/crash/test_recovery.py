@@ -13,7 +13,7 @@ from tests.crash.recovery import Recovery
 from tests.crash.scope import IS_WHOLE, sample, tally
 from tests.crash.steps import materialise
 
-CLASSES = 3
+CLASSES = 2
 """Given to the gateway in `make test`."""
 STRIDE = 1 if IS_WHOLE else 40
 """Every so many steps are looked at."""

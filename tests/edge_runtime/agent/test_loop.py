@@ -1,8 +1,6 @@
 """The agent as a process of its own: started, woken, killed, stopped."""
 
-import json
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -14,7 +12,6 @@ import pytest
 
 from edge_runtime.agent.notices import notice_topic
 from edge_runtime.agent.schedule import NOTICES_AT_ONCE
-from edge_runtime.slots import open_slots
 from packhorse.assignment import Offer, RolloutDocument
 from packhorse.report import DeviceState
 from tests.edge_runtime.agent.broker import publishing
@@ -22,10 +19,6 @@ from tests.edge_runtime.agent.bundles import make_bundle, release
 from tests.edge_runtime.agent.gateway import ROOT, wait_until
 from tests.mosquitto import running_mosquitto
 from tests.notify_socket import NotifySocket
-
-KILLED_AGENT = "tests.edge_runtime.agent.killed_agent"
-POINTS = int(os.environ.get("PACKHORSE_FAULT_POINTS", "4"))
-"""Durable steps of one deployment that each fault hits; a large number is all."""
 
 
 @pytest.fixture
@@ -226,51 +219,3 @@ def test_an_agent_tells_systemd_of_its_life(
             process.send_signal(signal.SIGTERM)
             assert process.wait(10) == 0
         assert manager.has("STOPPING=1")
-
-
-def broken_at(step, environment, fault="kill"):
-    """Run the agent with a fault at that durable step; return how many it saw."""
-    done = subprocess.run(
-        [sys.executable, "-m", KILLED_AGENT, fault, str(step), json.dumps(environment)],
-        cwd=ROOT,
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
-    if step:
-        assert done.returncode in {0, -signal.SIGKILL}, done.stderr
-        return step
-    return int(done.stderr.splitlines()[-1])
-
-
-@pytest.mark.parametrize("fault", ["kill", "ENOSPC", "EIO"])
-def test_a_fault_at_any_durable_step_leaves_a_gateway_that_converges(
-    environment, gateway, publish, told, rebuilt, fault
-):
-    publish(1)
-    assert broken_at(0, environment)
-    publish(2)
-    steps = broken_at(0, environment)
-    points = sorted(random.sample(range(1, steps + 1), min(POINTS, steps)))
-    for version, point in enumerate(points, start=3):
-        publish(version)
-        broken_at(point, environment, fault)
-        status, name, _ = gateway.infer(1, 2, 3)
-        assert (status, name) in {
-            (200, f"magika@{version - 1}"),
-            (200, f"magika@{version}"),
-        }
-
-        wait_until(rebuilt().step, f"release {version} after {fault} at {point}")
-
-        assert gateway.infer(1, 2, 3)[1] == f"magika@{version}", point
-        active = open_slots(gateway.state_dir).active()
-        assert active is not None
-        assert active.verify().release == release(version)
-
-    sequences = [report.sequence for report in told()]
-    assert len(set(sequences)) == len(sequences)
-    failures = {DeviceState.FAILED, DeviceState.REFUSED, DeviceState.ROLLED_BACK}
-    assert not [r for r in told() if r.state in failures]
-    served = {r.release for r in told() if r.state is DeviceState.SERVING}
-    assert served == {release(v) for v in range(1, 3 + len(points))}

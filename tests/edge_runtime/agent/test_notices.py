@@ -12,8 +12,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 from edge_runtime.agent.notices import (
     NOTICE_GAP_S,
     PACKET_MAX_BYTES,
-    Notices,
     CappedClient,
+    Notices,
     make_client,
     notice_topic,
 )
