@@ -5,6 +5,7 @@ in a gate. The record is changed first, so a crash between leaves a device that 
 do too little, and the operator's next try does the rest.
 """
 
+import contextlib
 import hashlib
 import secrets
 from collections.abc import Callable
@@ -14,7 +15,6 @@ from datetime import UTC, datetime
 import flask
 
 from functions import outbox, replies, wiring
-from functions.adapters.device_register import Registered
 from functions.errors import ConflictError, NotFoundError
 from functions.operate_requests import read_fields, take_reason
 from functions.release import enrolment
@@ -117,25 +117,26 @@ def _change(
     device: str, change: Callable[[DeviceRecord | None], DeviceRecord]
 ) -> DeviceRecord:
     """Change a device's record, whoever else does meanwhile."""
+    for _ in range(_TRIES - 1):
+        with contextlib.suppress(ConflictError):
+            return _change_once(device, change)
+    return _change_once(device, change)
+
+
+def _change_once(
+    device: str, change: Callable[[DeviceRecord | None], DeviceRecord]
+) -> DeviceRecord:
+    """Change a device's record as it is now.
+
+    Raises:
+        ConflictError: It changed meanwhile, or `change` refuses.
+    """
     register = wiring.device_register()
-    for left in reversed(range(_TRIES)):
-        found = register.find(device)
-        record = change(found.record if found else None)
-        if found is not None and found.record == record:
-            return record
-        if _is_saved(record, found, is_last=not left):
-            return record
-    raise AssertionError("the last try returns or raises")
-
-
-def _is_saved(record: DeviceRecord, found: Registered | None, *, is_last: bool) -> bool:
-    try:
-        wiring.device_register().save(record, instead_of=found)
-    except ConflictError:
-        if is_last:
-            raise
-        return False
-    return True
+    found = register.find(device)
+    record = change(found.record if found else None)
+    if found is None or found.record != record:
+        register.save(record, instead_of=found)
+    return record
 
 
 def _record_of_nobody(device: str, at: datetime) -> DeviceRecord:

@@ -8,6 +8,7 @@ add() { [ -x "$1" ] || need="$need $2"; }
 add /usr/sbin/mosquitto mosquitto
 add /usr/bin/docker-registry docker-registry
 add /usr/bin/strace strace
+add /usr/sbin/mkfs.ext4 e2fsprogs
 add /usr/bin/chromium chromium
 add /usr/bin/systemd-analyze systemd
 [ -d /usr/lib/postgresql ] || need="$need postgresql"

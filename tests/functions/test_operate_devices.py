@@ -1,5 +1,6 @@
 """People invite, list, revoke devices, and ask them for new keys."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -17,12 +18,14 @@ AT = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 def call(client_of, identity, bucket, ledger, topics, monkeypatch):
     """Call `operate` as the operator; the path comes without `/v1/`."""
     monkeypatch.setenv("DEVICE_BUCKET", bucket)
-    client = client_of("operate")
+    app = client_of("operate").application
     token = identity.token(AUDIENCE, OPERATOR)
 
     def do(method, path, **options):
         headers = {"Authorization": f"Bearer {token}"}
-        return client.open(f"/v1/{path}", method=method, headers=headers, **options)
+        return app.test_client().open(
+            f"/v1/{path}", method=method, headers=headers, **options
+        )
 
     return do
 
@@ -86,6 +89,17 @@ def test_revoking_marks_the_record_and_takes_the_device_out_of_the_gates(
     assert (last.what, last.by, last.reason) == ("revoked", OPERATOR, "stolen")
     # A rollout may have waited for it alone.
     assert topics.read_json("advance") == [{}]
+
+
+def test_a_revocation_holds_whoever_else_changes_the_record(call, enrolled, register):
+    """An enrolment, a rotation and the wish for one may come in between."""
+    tasks = ["devices/gateway-1/rotate"] * 3 + ["devices/gateway-1/revoke"]
+
+    with ThreadPoolExecutor(len(tasks)) as pool:
+        statuses = list(pool.map(lambda path: call("POST", path).status_code, tasks))
+
+    assert statuses[-1] == 200
+    assert register.read("gateway-1").revocation is not None
 
 
 def test_revoking_twice_changes_nothing_more(call, enrolled, register, ledger, topics):
