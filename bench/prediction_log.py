@@ -48,7 +48,7 @@ def _measure_sampled_out(directory: Path) -> None:
         if log.wants():
             log.offer(_entry({"x": array}, {"y": array}))
 
-    _say("wants() and offer(), 1 % kept, all in all", _best_ns(request))
+    _say("wants() and offer(), 1 % drawn, ten a second kept", _best_ns(request))
     log.close()
 
 

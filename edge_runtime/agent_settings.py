@@ -84,6 +84,7 @@ class AgentSettings:
     poll_s: float
     probation_s: float
     token_url: str = ""
+    ca_file: Path | None = None
     download_bytes_per_s: int = 0
     archive_bytes: int = ARCHIVE_BYTES
     site: SiteSettings = field(default_factory=SiteSettings)
@@ -113,6 +114,7 @@ def agent_settings(values: Mapping[str, str]) -> AgentSettings:
         poll_s=environ.seconds("PACKHORSE_POLL_S", default=300.0),
         probation_s=environ.seconds("PACKHORSE_PROBATION_S", default=60.0),
         token_url=_token_url(environ),
+        ca_file=environ.optional_file("PACKHORSE_CA_FILE"),
         download_bytes_per_s=environ.integer(
             "PACKHORSE_DOWNLOAD_BYTES_PER_S", default=0, high=_RATE_MAX_BYTES_PER_S
         ),
@@ -160,7 +162,8 @@ def _mqtt(environ: Environment) -> MqttSettings | None:
     return MqttSettings(
         url=environ.matching("PACKHORSE_MQTT_URL", r"mqtts?://.+"),
         protocol=environ.choice("PACKHORSE_MQTT_PROTOCOL", ("5", "3.1.1"), default="5"),
-        ca_file=environ.optional_file("PACKHORSE_MQTT_CA_FILE"),
+        ca_file=environ.optional_file("PACKHORSE_MQTT_CA_FILE")
+        or environ.optional_file("PACKHORSE_CA_FILE"),
         cert_file=environ.optional_file("PACKHORSE_MQTT_CERT_FILE"),
         key_file=environ.optional_file("PACKHORSE_MQTT_KEY_FILE"),
     )

@@ -74,7 +74,8 @@ how much; these limits hold for each process by itself:
 what is kept of requests and answers:
   PACKHORSE_PREDICTION_LOG   full, summary or off [summary]
   PACKHORSE_PREDICTION_LOG_RATIO
-                             share of the requests [0.01]
+                             share of the requests [0.01]; below 1 at most ten a
+                             second of each process
   PACKHORSE_PREDICTION_LOG_MAX_BYTES
                              disk that it takes in all [67108864]
 

@@ -48,11 +48,10 @@ def write_file(
 ) -> None:
     """Write `body` beside `path`, flush it, then give it the name `path`.
 
-    When `body` raises halfway, what was written is removed and the error goes on.
-
     Args:
         path: The file to make or replace; its directory exists.
-        body: The whole content, or its chunks in order, which are read once.
+        body: The whole content, or its chunks in order, which are read once. When it
+            raises halfway, what was written is removed and the error goes on.
         mode: Permission bits of the file.
     """
     partial = path.with_name(f".{path.name}{PARTIAL_SUFFIX}")
@@ -70,8 +69,7 @@ def write_file(
 def write_tree(path: Path, bodies: Mapping[str, bytes]) -> None:
     """Make the directory `path` with these files, by their relative names.
 
-    Nothing may point at it yet, so the files need no other names meanwhile: it costs
-    one flush a file, and one a directory.
+    Nothing may point at it yet: it costs one flush a file, and one a directory.
     """
     make_dir(path)
     for name, body in bodies.items():
@@ -81,7 +79,9 @@ def write_tree(path: Path, bodies: Mapping[str, bytes]) -> None:
 
 
 def rename(source: Path, target: Path) -> None:
-    """Move `source` onto `target` in one step, replacing a file that is there."""
+    """Move `source` onto `target` in one step, replacing what is in its place."""
+    if _is_folder(target) and not _is_folder(source):
+        remove_tree(target)
     sys.audit(EVENT, "rename", str(source), str(target))
     source.replace(target)
     fsync_dir(target.parent)
@@ -99,7 +99,7 @@ def symlink_swap(link: Path, points_to: str) -> None:
 
 
 def unlink(path: Path) -> None:
-    """Remove the file `path`; one that is not there is no error."""
+    """Remove `path`, a file or what is in its place; none is no error."""
     _clear_away(path)
     if path.parent.is_dir():
         # Also where it was gone: whoever removed it may not have lived to flush.
@@ -108,7 +108,7 @@ def unlink(path: Path) -> None:
 
 def remove_tree(path: Path) -> None:
     """Remove the directory `path` and all in it; links are not followed."""
-    if not path.is_dir() or path.is_symlink():
+    if not _is_folder(path):
         unlink(path)
         return
     for directory, folders, files in os.walk(path, topdown=False):
@@ -250,6 +250,10 @@ class ReservedFile(OpenFile):
             left, offset = left[written:], offset + written
 
 
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
+
+
 def _pass_over(parts: deque[memoryview], length_bytes: int) -> None:
     """Drop the first bytes of `parts`: they are written."""
     while parts and length_bytes >= len(parts[0]):
@@ -260,7 +264,9 @@ def _pass_over(parts: deque[memoryview], length_bytes: int) -> None:
 
 def _clear_away(path: Path) -> None:
     """Remove the name `path`, if it is there, without making that durable."""
-    if os.path.lexists(path):  # a link that points nowhere is there too
+    if _is_folder(path):
+        remove_tree(path)
+    elif os.path.lexists(path):  # a link that points nowhere is there too
         sys.audit(EVENT, "unlink", str(path))
         path.unlink(missing_ok=True)
 
@@ -287,7 +293,7 @@ def _write_all(file: FileIO, path: Path, chunks: Iterable[bytes]) -> None:
 
 def _remove(path: Path) -> None:
     """Remove one file, link or empty directory inside a tree that goes away."""
-    if path.is_dir() and not path.is_symlink():
+    if _is_folder(path):
         sys.audit(EVENT, "rmdir", str(path))
         path.rmdir()
     else:

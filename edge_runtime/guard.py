@@ -200,7 +200,7 @@ class Guard:
 
     async def _serve_best(self) -> None:
         """Serve the active slot; the other one if that fails; else say why not."""
-        reasons: list[str] = []
+        reasons = self._damage()
         for slot in self._candidates():
             reason = await self._persist(slot, "; ".join(reasons))
             if not reason:
@@ -209,6 +209,13 @@ class Guard:
             reasons.append(reason)
             self._crashes = 0
         await self._serve_nothing("; ".join(reasons))
+
+    def _damage(self) -> list[str]:
+        """Say that the slot which should serve is damaged, if it is."""
+        slot = self._slots.named()
+        if slot is None or slot.is_sealed:
+            return []
+        return [f"slot {slot.name} should serve, and its files are damaged or gone"]
 
     def _candidates(self) -> list[Slot]:
         """Return the slots that hold a release, the active one first.

@@ -162,7 +162,12 @@ def quorum(metadata: AnyMetadata, role: str, delegator: Root | Targets) -> Quoru
     """Say who of `delegator`'s keys for `role` has signed `metadata`."""
     named = delegator.get_delegated_role(role)
     payload = metadata.signed_bytes
-    keys = [delegator.get_key(keyid) for keyid in named.keyids]
+    known = keys_of(delegator)
+    # Each key once, as gateways count them, whatever ids it has.
+    once = {
+        public_text(known[each]): known[each] for each in named.keyids if each in known
+    }
+    keys = list(once.values())
     signed = [key for key in keys if _has_signed(metadata, key, payload)]
     return Quorum(
         by=f"{delegator.type} {delegator.version}",

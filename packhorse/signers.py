@@ -187,6 +187,17 @@ def is_same_key(one: Key, other: Key) -> bool:
     return bool(one.scheme == other.scheme and is_same_text)
 
 
+def has_own_id(key: Key) -> bool:
+    """Say whether a key's id is the digest of the key.
+
+    Only then is it a fingerprint: TUF lets whoever writes a file choose any id.
+    """
+    try:
+        return bool(_key_of_pem(public_pem(key), name=key.keyid).keyid == key.keyid)
+    except MalformedError:
+        return False
+
+
 def kms_errors() -> tuple[type[Exception], ...]:
     """Return what Google's library raises when Cloud KMS does not do its part."""
     try:

@@ -11,6 +11,7 @@ the role `rollouts`. Every method writes, in the order that keeps each moment va
 import contextlib
 import copy
 import hashlib
+import ssl
 import threading
 import time
 from dataclasses import dataclass, field
@@ -41,6 +42,7 @@ from packhorse.assignment import (
     rollout_target,
 )
 from packhorse.names import Release
+from tests.edge_runtime.certificates import speak_tls
 
 DAY = timedelta(days=1)
 YEAR = timedelta(days=365)
@@ -237,16 +239,20 @@ class RepositoryServer:
     requests: list[tuple[str, str]] = field(default_factory=list)
     conditions: list[str] = field(default_factory=list)
     connections: int = 0
+    tls: ssl.SSLContext | None = None
 
     def __post_init__(self):
         handler = partial(_Handler, self)
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        if self.tls:
+            speak_tls(self._server, self.tls)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
         self._thread.start()
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        scheme = "https" if self.tls else "http"
+        return f"{scheme}://127.0.0.1:{self._server.server_address[1]}"
 
     def bundle_requests(self) -> list[str]:
         """The `Range` of every request for a bundle, in order; empty for none."""
@@ -270,8 +276,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.owner.connections += 1
 
     def handle(self):
-        # A client that has seen enough closes.
-        with contextlib.suppress(ConnectionError):
+        # A client that has seen enough closes, one that does not trust us too.
+        with contextlib.suppress(ConnectionError, ssl.SSLError):
             super().handle()
 
     def do_GET(self):

@@ -20,17 +20,18 @@ from edge_runtime.agent.discard import discard
 from edge_runtime.agent.enroll import Identity, Place
 from edge_runtime.agent.errors import SupersededError, UnavailableError
 from edge_runtime.agent.journal import SUPERSEDED, Journal
-from edge_runtime.agent.machine import Event, Stage
+from edge_runtime.agent.machine import Event
 from edge_runtime.agent.memory import MemoryFile
 from edge_runtime.agent.report import News, Spool
 from edge_runtime.agent.rotation import Rotation
 from edge_runtime.agent.schedule import Schedule
 from edge_runtime.agent.stages import Outcome, Tools, run_stage
+from edge_runtime.agent.tls import TlsContext
 from edge_runtime.agent.trust import Trust, Truth
-from edge_runtime.agent.web import Web
+from edge_runtime.agent.web import open_pool
+from edge_runtime.agent.witness import Witness
 from edge_runtime.agent_settings import AgentSettings
 from edge_runtime.errors import ControlError
-from edge_runtime.handover import Handover, load_handover
 from edge_runtime.log import log
 from packhorse.errors import MalformedError, UntrustedError
 from packhorse.names import Release
@@ -66,10 +67,14 @@ class Agent:
         site = replace(tools.site, tick=self._progress)
         self._tools = replace(tools, site=site, checkpoint=self._checkpoint)
         self._identity = identity
-        self._rotation = Rotation(identity, trust.web, settings.enroll_url)
+        # Who could answer these in the cloud's name would do lasting harm: they wait
+        # until the certificate's dates can be checked.
+        self._web = replace(trust.web, pool=open_pool(TlsContext(settings.ca_file)))
+        self._rotation = Rotation(identity, self._web, settings.enroll_url)
         file = MemoryFile(settings.state_dir / "agent" / "memory.json")
         self._journal = Journal(file, spool)
         self.reported = self._journal.reported
+        self._witness = Witness(self._journal, self._tools)
 
     def step(self) -> bool:
         """Look once, and do all that follows.
@@ -79,9 +84,9 @@ class Agent:
         """
         self.schedule.begin()
         self.is_waiting = False
-        self._enroll(self._trust.web)
+        self._enroll()
         self._rotation.carry_on()
-        self._notice_who_serves()
+        self._witness.look()
         try:
             truth = self._refresh()
         except (UntrustedError, MalformedError) as error:
@@ -100,13 +105,13 @@ class Agent:
         """Say how this gateway stands."""
         return self._journal.memory.sentence()
 
-    def _enroll(self, web: Web) -> None:
+    def _enroll(self) -> None:
         """Make this device known, if it is not; serving does not wait for it."""
         settings = self._settings
         if self._identity.is_enrolled or not settings.enroll_token:
             return
         try:
-            self._identity.enroll(web, settings.enroll_url, settings.enroll_token)
+            self._identity.enroll(self._web, settings.enroll_url, settings.enroll_token)
         except UnavailableError as error:
             log("enroll_failed", reason=str(error))
             return
@@ -148,54 +153,6 @@ class Agent:
         if not is_same(deployment, wish):
             raise SupersededError(SUPERSEDED)
 
-    def _notice_who_serves(self) -> None:
-        """See what serves, and whether the supervisor changed that by itself."""
-        handover = load_handover(self._settings.state_dir)
-        self._notice_fall(handover)
-        active = self._tools.slots.active()
-        release = active.release if active else None
-        memory = self._journal.memory
-        deployment = memory.deployment
-        if release is None and memory.serving is not None:
-            self._notice_nothing(memory.serving, handover)
-        if release is None or release == memory.serving:
-            return
-        if deployment is not None and deployment.release == release:
-            # An earlier agent asked for the switch and did not live to hear.
-            switched = replace(deployment, stage=Stage.SWITCH)
-            self._journal.settle(switched, run_stage(switched, self._tools), 0.0)
-            return
-        if memory.serving is not None and release in memory.proven:
-            why = handover.reason if handover and handover.release == release else ""
-            self._journal.note_fall(memory.serving, release, why)
-        self._journal.report(News(DeviceState.SERVING, release))
-        self._journal.save(self._journal.memory.with_serving(release))
-
-    def _notice_fall(self, handover: Handover | None) -> None:
-        """See whether a deployment's release served, and was gone back from.
-
-        Its switch may not have been heard of here before that.
-        """
-        deployment = self._journal.memory.deployment
-        if handover is None or handover.number == self._journal.memory.handover:
-            return
-        if deployment is not None and handover.fallen == deployment.release:
-            switched = replace(deployment, stage=Stage.SWITCH)
-            self._journal.settle(
-                switched, Outcome(Event.FELL_BACK, handover.reason), 0.0
-            )
-        self._journal.save(replace(self._journal.memory, handover=handover.number))
-
-    def _notice_nothing(self, former: Release, handover: Handover | None) -> None:
-        """Report that nothing serves any more, as it was ordered."""
-        if self._tools.slots.named() is not None:
-            return  # its slot is damaged, and the supervisor's business
-        rollout_id = self._journal.memory.serving_rollout_id
-        reason = f"nothing serves. {handover.reason if handover else ''}"
-        self._journal.report(News(DeviceState.ROLLED_BACK, former, rollout_id, reason))
-        memory = self._journal.memory.without_proof(former)
-        self._journal.save(replace(memory, serving=None, serving_rollout_id=""))
-
     def _withdraw(self, release: Release) -> None:
         """Have nothing serve: nobody may run what does."""
         reason = f"{release} was withdrawn, and there is no release to go back to"
@@ -204,10 +161,11 @@ class Agent:
         except ControlError as error:
             log("withdraw_failed", release=str(release), reason=str(error))
             return
-        self._notice_who_serves()
+        self._witness.look()
 
     def _follow(self, truth: Truth) -> None:
         """Begin what the truth asks for, unless it is under way."""
+        self._witness.recall_fall(truth.document)
         memory = replace(self._journal.memory, complaint="")
         gateway = self._gateway()
         wish = decide(truth.document, gateway, memory)

@@ -95,6 +95,22 @@ class Clock:
         """Say whether the machine's own clock is known to be behind."""
         return self._wall_time() < self._floor
 
+    @property
+    def is_sure(self) -> bool:
+        """Say whether the machine's own clock is known to be right."""
+        return not self.is_wrong and self._is_synchronised()
+
+    def shows(self, begins_at: datetime, ends_at: datetime) -> bool:
+        """Say whether the machine's own clock stands between the two."""
+        return begins_at <= self._wall_time() <= ends_at
+
+    def allows(self, ends_at: datetime) -> bool:
+        """Say whether what ends then may be good, though the clock does not show it.
+
+        Never where that clock is sure: then it is right, and nothing is too early.
+        """
+        return not self.is_sure and max(self._wall_time(), self._floor) <= ends_at
+
     def now(self) -> datetime:
         """Return the time (UTC); as a side effect, remember a synchronised one."""
         wall_time = self._wall_time()

@@ -9,7 +9,8 @@ EdgeError
     │   └── FellBackError            it served here, and does no more
     ├── WaitError                it may not be done now, says somebody here
     ├── SupersededError          the truth asks for something else by now
-    └── TryError                 the try itself did not work; the release may be good
+    ├── TryError                 the try itself did not work; the release may be good
+    └── NotSwitchedError         likewise the switch; what served before goes on
 """
 
 from collections.abc import Mapping
@@ -103,3 +104,7 @@ class SupersededError(AgentError):
 
 class TryError(AgentError):
     """Our own part of the try failed, which says nothing about the release."""
+
+
+class NotSwitchedError(AgentError):
+    """This machine's part of the switch failed; what served before goes on."""

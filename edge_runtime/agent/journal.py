@@ -85,16 +85,27 @@ class Journal:
         )
         self.save(self._remember(deployment, outcome, following))
 
-    def note_fall(self, fallen: Release, release: Release, why: str) -> None:
-        """Report that the supervisor went back, and do not try that release again."""
+    def note_fall(
+        self, fallen: Release, release: Release, why: str, *, is_to_blame: bool
+    ) -> None:
+        """Report that the supervisor went back; the next `save` remembers it.
+
+        Args:
+            fallen: What was gone back from.
+            release: What serves since.
+            why: In words.
+            is_to_blame: Whether `fallen` must not be tried again in its rollout.
+        """
         step = advance(Stage.IDLE, Event.FELL_BACK)
         rollout_id = self.memory.serving_rollout_id
         reason = f"the supervisor went back to {release}. {why}"
         if step.report is not None:
             self.report(News(step.report, fallen, rollout_id, reason))
-        refusal = Refusal(fallen, rollout_id, reason)
         # Saved together with who serves now, so that neither is known alone.
-        self.memory = self.memory.with_refusal(refusal).without_proof(fallen)
+        self.memory = self.memory.without_proof(fallen)
+        if is_to_blame:
+            refusal = Refusal(fallen, rollout_id, reason)
+            self.memory = self.memory.with_refusal(refusal)
 
     def report(self, news: News) -> None:
         """Spool a report."""

@@ -20,6 +20,7 @@ from typing import NoReturn
 from edge_runtime import durable
 from edge_runtime.agent.agent import Agent
 from edge_runtime.agent.archive import Archive
+from edge_runtime.agent.clock import Clock
 from edge_runtime.agent.credentials import DeviceCredentials
 from edge_runtime.agent.enroll import Identity, load_identity
 from edge_runtime.agent.errors import AgentError
@@ -35,8 +36,9 @@ from edge_runtime.agent.site import Site
 from edge_runtime.agent.stages import Tools
 from edge_runtime.agent.strict_updater import ROOT_MAX_BYTES
 from edge_runtime.agent.switch import Supervisor
+from edge_runtime.agent.tls import TlsContext
 from edge_runtime.agent.trust import Trust
-from edge_runtime.agent.web import Credentials, NoCredentials, Web
+from edge_runtime.agent.web import Credentials, NoCredentials, Web, open_pool
 from edge_runtime.agent_settings import AgentSettings
 from edge_runtime.log import log
 from edge_runtime.service_manager import ServiceManager
@@ -63,11 +65,14 @@ def main(settings: AgentSettings, manager: ServiceManager) -> int:
         )
         # Notices come to the ring in which the cloud counts this device.
         settings = replace(settings, ring=identity.place(settings.ring).ring)
-        agent = build_agent(settings, identity, spool)
-        notices = Notices(settings, agent.schedule.ring)
+        clock = Clock(settings.state_dir)
+        tls = TlsContext(settings.ca_file, clock)
+        agent = build_agent(settings, identity, spool, clock)
+        notices = Notices(settings, agent.schedule.ring, clock)
         sender = threading.Thread(
             target=send_forever,
             args=(spool, settings, agent.reported, identity.hear),
+            kwargs={"web": Web(pool=open_pool(tls))},
             daemon=True,
         )
         log("agent_started", device=settings.device, ring=settings.ring)
@@ -82,12 +87,19 @@ def main(settings: AgentSettings, manager: ServiceManager) -> int:
             log("agent_ended", device=settings.device)
 
 
-def build_agent(settings: AgentSettings, identity: Identity, spool: Spool) -> Agent:
-    """Put an agent together from its settings."""
-    web = Web(_credentials(settings, identity))
+def build_agent(
+    settings: AgentSettings,
+    identity: Identity,
+    spool: Spool,
+    clock: Clock | None = None,
+) -> Agent:
+    """Put an agent together from its settings; `clock` is the gateway's own if None."""
+    clock = clock or Clock(settings.state_dir)
+    tls = TlsContext(settings.ca_file, clock)
+    web = Web(_credentials(settings, identity, tls), open_pool(tls))
     with settings.root_file.open("rb") as file:
         root = file.read(ROOT_MAX_BYTES)
-    trust = Trust(settings.state_dir, settings.repository_url, root, web)
+    trust = Trust(settings.state_dir, settings.repository_url, root, web, clock)
     tools = Tools(
         slots=open_slots(settings.state_dir),
         downloads=Downloads(
@@ -98,7 +110,7 @@ def build_agent(settings: AgentSettings, identity: Identity, spool: Spool) -> Ag
         ),
         archive=Archive(settings.state_dir / "archive", settings.archive_bytes),
         supervisor=Supervisor(settings.state_dir),
-        site=Site(settings.state_dir, settings.site, trust.clock),
+        site=Site(settings.state_dir, settings.site, clock),
         shadow=settings.shadow,
     )
     # An agent that was killed may have left some.
@@ -106,11 +118,14 @@ def build_agent(settings: AgentSettings, identity: Identity, spool: Spool) -> Ag
     return Agent(settings, trust=trust, tools=tools, spool=spool, identity=identity)
 
 
-def _credentials(settings: AgentSettings, identity: Identity) -> Credentials:
+def _credentials(
+    settings: AgentSettings, identity: Identity, tls: TlsContext
+) -> Credentials:
     """Return what reads the bucket: a token, where the settings say who gives it."""
     if not settings.token_url:
         return NoCredentials()
-    desk = TokenDesk(identity, model=settings.model, url=settings.token_url, web=Web())
+    web = Web(pool=open_pool(tls))
+    desk = TokenDesk(identity, model=settings.model, url=settings.token_url, web=web)
     return DeviceCredentials(desk, settings.repository_url)
 
 

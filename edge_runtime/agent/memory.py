@@ -137,7 +137,7 @@ class MemoryFile:
         try:
             with self.path.open("rb") as file:
                 return decode_memory(file.read(MEMORY_MAX_BYTES + 1))
-        except (OSError, PackhorseError, ValueError):
+        except (OSError, PackhorseError, ValueError, OverflowError):
             return self.empty
 
     def save(self, memory: Memory) -> None:

@@ -10,7 +10,6 @@ Source: docs/protocol.md, 9.1 "The notice"
 """
 
 import random
-import ssl
 import time
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -21,6 +20,8 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from edge_runtime.agent.clock import Clock
+from edge_runtime.agent.tls import TlsContext
 from edge_runtime.agent_settings import AgentSettings, MqttSettings
 
 RECONNECT_MIN_S = (1, 5)
@@ -58,13 +59,23 @@ class Bell(Protocol):
 class Notices:
     """A subscription in a thread of its own, which reconnects by itself."""
 
-    def __init__(self, settings: AgentSettings, bell: Bell) -> None:
-        """Prepare; `bell` is rung, from that thread, for every message."""
+    def __init__(
+        self, settings: AgentSettings, bell: Bell, clock: Clock | None = None
+    ) -> None:
+        """Prepare; `bell` is rung, from that thread, for every message.
+
+        Args:
+            settings: Who listens, and to whom.
+            bell: What is rung.
+            clock: Judges the dates of the broker's certificate where it is not sure.
+        """
         self._topic = notice_topic(settings.ring, settings.model)
         self._bell = bell
         self._settings = settings.mqtt
         self._client = (
-            make_client(settings.device, settings.mqtt) if settings.mqtt else None
+            make_client(settings.device, settings.mqtt, clock)
+            if settings.mqtt
+            else None
         )
 
     def start(self) -> None:
@@ -119,7 +130,9 @@ class CappedClient(Client):
         return super()._sock_recv(bufsize)
 
 
-def make_client(device: str, settings: MqttSettings) -> CappedClient:
+def make_client(
+    device: str, settings: MqttSettings, clock: Clock | None = None
+) -> CappedClient:
     """Return a client that is not connected yet."""
     is_5 = settings.protocol == "5"
     client = CappedClient(
@@ -134,7 +147,7 @@ def make_client(device: str, settings: MqttSettings) -> CappedClient:
         random.randint(*RECONNECT_MAX_S),  # noqa: S311 - as above
     )
     if settings.url.startswith("mqtts:"):
-        client.tls_set_context(_tls(settings))
+        client.tls_set_context(_tls(settings, clock))
     return client
 
 
@@ -151,10 +164,8 @@ def _connect(client: Client, host: str, port: int) -> None:
         client.connect_async(host, port, KEEPALIVE_S)
 
 
-def _tls(settings: MqttSettings) -> ssl.SSLContext:
-    cafile = str(settings.ca_file) if settings.ca_file else None
-    context = ssl.create_default_context(cafile=cafile)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+def _tls(settings: MqttSettings, clock: Clock | None) -> TlsContext:
+    context = TlsContext(settings.ca_file, clock)
     if settings.cert_file is not None:
         key_file = str(settings.key_file) if settings.key_file else None
         context.load_cert_chain(str(settings.cert_file), key_file)

@@ -1,14 +1,16 @@
 """Tell the cloud what became of a release: spooled on disk, sent in order.
 
     <state>/spool/next.json              the next sequence number, and what was dropped
-    <state>/spool/00000000000000000007.json   a sealed report that waits
+    <state>/spool/00000000000000000007.step.json   a sealed report that waits
 
 A number is taken durably before the report that bears it is written, so no crash
 lets it be used twice. A report leaves the disk once the cloud has it, or has said
 that it never wants it. When too many wait, the oldest that is no final word on a
-release goes first, and the next report says how many went.
+release goes first, and the next report says how many went. One that cannot be read
+any more goes too, and is counted with them.
 """
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -19,10 +21,12 @@ from pathlib import Path
 from edge_runtime import durable
 from edge_runtime.agent.errors import RefusedError, UnavailableError
 from edge_runtime.agent.web import Web
+from edge_runtime.log import log
 from packhorse.errors import MalformedError
 from packhorse.names import Release
 from packhorse.report import (
     REASON_MAX,
+    REPORT_MAX_BYTES,
     DeviceState,
     Report,
     encode_report,
@@ -39,6 +43,7 @@ DROPPED_MEASURE = "dropped_reports"
 WAITING_FILES = "[0-9]*.json"
 """Names of reports in the spool."""
 
+_DIGITS = 20
 _NEXT_MAX_BYTES = 1024
 _FINAL = frozenset(
     {
@@ -120,10 +125,9 @@ class Spool:
         """
         sent = 0
         for path in self.waiting():
-            try:
-                body = self._signed_anew(path.read_bytes())
-            except FileNotFoundError:
-                continue  # dropped to make room since it was listed
+            body = self._read(path)
+            if body is None:
+                continue
             status, reply = web.post(url, body)
             if status == _FORBIDDEN:
                 raise RefusedError.told_by(reply, "a report")
@@ -134,6 +138,26 @@ class Spool:
             durable.unlink(path)
             sent += status in _ACCEPTED
         return sent
+
+    def _read(self, path: Path) -> bytes | None:
+        """Return a report that waits, signed; None for one that is lost."""
+        try:
+            with path.open("rb") as file:
+                body = file.read(REPORT_MAX_BYTES + 1)
+        except FileNotFoundError:
+            return None  # dropped to make room since it was listed
+        except OSError as error:
+            self._lose(path, error)
+            return None
+        return self._signed_anew(body)
+
+    def _lose(self, path: Path, error: OSError) -> None:
+        """Let go of a report that cannot be read: it must not hold up the rest."""
+        log("report_lost", report=path.name, reason=error.strerror)
+        with self._lock, contextlib.suppress(OSError):
+            durable.unlink(path)
+            sequence, dropped = self._read_next()
+            self._write_next(sequence, dropped + 1)
 
     def _signed_anew(self, body: bytes) -> bytes:
         """Sign a report with the key of now, which may not be the one of then."""
@@ -173,7 +197,7 @@ class Spool:
 
     def _path(self, sequence: int, *, is_final: bool) -> Path:
         kind = "final" if is_final else "step"
-        return self._folder / f"{sequence:020d}.{kind}.json"
+        return self._folder / f"{sequence:0{_DIGITS}d}.{kind}.json"
 
     def _read_next(self) -> tuple[int, int]:
         """Return the next number, and how many reports went unsaid.
@@ -182,7 +206,7 @@ class Spool:
         are above every number used: no device makes a report a second for long.
         The cloud would refuse a number that came before with other contents.
         """
-        newest = max((int(p.name.split(".")[0]) for p in self.waiting()), default=0)
+        newest = max(map(_number, self.waiting()), default=0)
         try:
             with (self._folder / "next.json").open("rb") as file:
                 body = file.read(_NEXT_MAX_BYTES + 1)
@@ -195,6 +219,12 @@ class Spool:
     def _write_next(self, sequence: int, dropped: int) -> None:
         body = encode_json({"next": sequence, "dropped": dropped})
         durable.write_file(self._folder / "next.json", body)
+
+
+def _number(path: Path) -> int:
+    """Return a report's number; 0 for a file that is none of ours."""
+    text = path.name.partition(".")[0]
+    return int(text) if len(text) == _DIGITS and text.isdecimal() else 0
 
 
 def _is_final(path: Path) -> bool:

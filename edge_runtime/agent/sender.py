@@ -25,6 +25,7 @@ def send_forever(
     settings: AgentSettings,
     reported: threading.Event,
     hear: Callable[[bytes], None] = lambda _: None,
+    web: Web | None = None,
 ) -> NoReturn:
     """Send reports as they come; keep them while the cloud is away.
 
@@ -33,8 +34,9 @@ def send_forever(
         settings: Where they go, and how often to look without being told.
         reported: Set when there is one more.
         hear: Called with the cloud's answer to each report that it took.
+        web: The way there; one of its own without.
     """
-    web = Web()
+    web = web or Web()
     failures = 0
     while True:
         reported.clear()

@@ -14,6 +14,7 @@ from edge_runtime.agent.archive import Archive
 from edge_runtime.agent.errors import (
     DamagedError,
     FellBackError,
+    NotSwitchedError,
     ReleaseRefusedError,
     SupersededError,
     TryError,
@@ -84,6 +85,7 @@ class Outcome:
 
 _TROUBLES = (
     DamagedError,
+    NotSwitchedError,
     ReleaseRefusedError,
     SupersededError,
     TryError,
@@ -198,7 +200,7 @@ def _switch(deployment: Deployment, tools: Tools) -> Measures:
     tools.site.before_switch(deployment, former)
     try:
         took_s = serve_slot(tools.supervisor, slot, deployment.release)
-    except ReleaseRefusedError:
+    except (NotSwitchedError, ReleaseRefusedError):
         # What the script before stopped may go on, with what serves as before.
         tools.site.after_switch(deployment, former, former)
         raise
@@ -220,12 +222,16 @@ def _finish_switch(deployment: Deployment, tools: Tools) -> None:
         FellBackError: It failed, and the former release serves again.
         ReleaseRefusedError: It failed, and there is nothing to go back to.
         ControlError: It failed, and the supervisor is not there.
+        NotSwitchedError: It failed, and the way back is not open now.
     """
-    former, release = tools.slots.inactive().release, deployment.release
+    release = deployment.release
+    former = next((r for r in _needed(tools.slots) if r not in {None, release}), None)
     failure = tools.site.after_switch(deployment, release, former)
     if not failure:
         return
-    if former is None or not tools.supervisor.roll_back(failure):
+    is_back = former is not None and tools.supervisor.roll_back(failure)
+    # It may also have gone back by itself meanwhile.
+    if not is_back and _serves(deployment, tools):
         raise ReleaseRefusedError(f"{failure}; it serves on, for want of another")
     tools.site.after_switch(deployment, former, release)
     raise FellBackError(f"{failure}; {former} serves again")

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_runtime.agent.errors import ReleaseRefusedError
+from edge_runtime.agent.errors import NotSwitchedError, ReleaseRefusedError
 from edge_runtime.control import Document, ask
 from edge_runtime.errors import ControlError
 from edge_runtime.handover import REASON_MAX
@@ -88,12 +88,15 @@ class Supervisor:
 
         Raises:
             ControlError: The supervisor is not there.
+            NotSwitchedError: Its disk, or what else it has, failed.
             ReleaseRefusedError: The release did not become ready; the former one
                 goes on serving.
         """
         answer = self._ask({"do": "switch", "slot": slot.name}, SWITCH_S)
         if answer.get("ok") is not True:
             reason = _text(answer, "reason") or "the supervisor gave no reason"
+            if answer.get("may_pass") is True:
+                raise NotSwitchedError(f"the supervisor could not switch: {reason}")
             raise ReleaseRefusedError(f"the switch was refused: {reason}")
         took_s = answer.get("took_s")
         return float(took_s) if isinstance(took_s, int | float) else 0.0
@@ -105,9 +108,14 @@ class Supervisor:
 
         Raises:
             ControlError: The supervisor is not there.
+            NotSwitchedError: Its disk, or what else it has, failed.
         """
         order = {"do": "roll_back", "reason": reason[:REASON_MAX]}
-        return self._ask(order, SWITCH_S).get("ok") is True
+        answer = self._ask(order, SWITCH_S)
+        if answer.get("may_pass") is True:
+            reason = _text(answer, "reason")
+            raise NotSwitchedError(f"the supervisor could not go back: {reason}")
+        return answer.get("ok") is True
 
     def serve_nothing(self, release: Release, reason: str) -> None:
         """Take from service what nobody may run, though nothing comes after it.
@@ -131,6 +139,7 @@ def serve_slot(supervisor: Supervisor, slot: Slot, release: Release) -> float:
 
     Raises:
         ControlError: The supervisor is not there.
+        NotSwitchedError: Its disk, or what else it has, failed.
         ReleaseRefusedError: The release did not become ready.
     """
     status = supervisor.status()

@@ -8,6 +8,7 @@ is counted: a gateway may pay for each.
 
 import io
 import socket
+import ssl
 import time
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -47,17 +48,21 @@ def begin_request(most_s: float, traffic: Traffic) -> None:
     begin_wait(most_s)
 
 
-def timed_pool(*, connect_s: float, read_s: float) -> urllib3.PoolManager:
+def timed_pool(
+    *, connect_s: float, read_s: float, tls: ssl.SSLContext | None = None
+) -> urllib3.PoolManager:
     """Return a pool without retries whose connections keep `begin_wait`'s deadline.
 
     Args:
         connect_s: Longest wait for a connection.
         read_s: Longest silence within an answer.
+        tls: Says which servers are trusted; the machine's authorities without one.
     """
     pool = urllib3.PoolManager(
         num_pools=8,
         retries=False,
         timeout=urllib3.Timeout(connect=connect_s, read=read_s),
+        ssl_context=tls,
     )
     pool.pool_classes_by_scheme = {"http": _PlainPool, "https": _TlsPool}
     return pool

@@ -5,6 +5,7 @@ followed. Retries belong to the loop. Reading the bucket goes through one seam
 for credentials, which are renewed once, here, where the bucket refuses them.
 """
 
+import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -37,6 +38,11 @@ REPLY_MAX_BYTES = 65_536
 """Answers to a POST are a line of JSON; more is not for us."""
 
 _REFUSED = frozenset({401, 403})
+
+
+def open_pool(tls: ssl.SSLContext | None = None) -> urllib3.PoolManager:
+    """Return a pool for a `Web`; `tls` says which servers are trusted."""
+    return timed_pool(connect_s=CONNECT_S, read_s=READ_S, tls=tls)
 
 
 class Credentials(Protocol):
@@ -83,9 +89,7 @@ class Web:
     """
 
     credentials: Credentials = field(default_factory=NoCredentials)
-    pool: urllib3.PoolManager = field(
-        default_factory=lambda: timed_pool(connect_s=CONNECT_S, read_s=READ_S)
-    )
+    pool: urllib3.PoolManager = field(default_factory=open_pool)
     head_s: float = HEAD_S
     body_s: float = BODY_S
     traffic: Traffic = field(default_factory=Traffic)
@@ -183,4 +187,9 @@ def _answered(url: str) -> Iterator[None]:
         yield
     except urllib3.exceptions.HTTPError as error:
         host = urllib3.util.parse_url(url).netloc
-        raise UnavailableError(f"{host} gave no usable answer") from error
+        reason = "gave no usable answer"
+        cause = error.args[0] if error.args else None
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            # What this machine's own OpenSSL says, not the server.
+            reason = f"is not trusted: {cause.verify_message}"
+        raise UnavailableError(f"{host} {reason}") from error

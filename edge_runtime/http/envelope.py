@@ -20,7 +20,7 @@ TIMEOUT_MAX_S = 3600.0
 CODINGS = frozenset({"gzip", "deflate"})
 
 _JSON_SIZE = re.compile(r"json-header-size=([0-9]{1,12})(?:[;\s]|$)")
-_TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
+_TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _LENGTH_DIGITS_MAX = 12
 _SPACE = " \t"
 """What may stand around a value; Python takes more for space than HTTP does.
@@ -71,17 +71,16 @@ def read_envelope(headers: Iterable[tuple[bytes, bytes]]) -> Envelope:
         MalformedError: A length or time-out is no number within its limits.
     """
     found = {name: value for name, value in headers if name in _READERS}
-    kind = found.get(b"content-type")
-    if kind is not None and b"json-header-size" not in kind:
-        del found[b"content-type"]
+    is_vertex = b"json-header-size" in found.get(_KIND, b"")
+    if _KIND in found and (not is_vertex or _JSON_LENGTH in found):
+        del found[_KIND]
+        is_vertex = False
     if not found:
         return PLAIN
     fields: dict[str, Any] = {}
     for name, value in found.items():
         field, read = _READERS[name]
-        if field not in fields or name == _JSON_LENGTH:
-            fields[field] = read(value.decode("latin-1"))
-    is_vertex = b"content-type" in found and _JSON_LENGTH not in found
+        fields[field] = read(value.decode("latin-1"))
     return Envelope(**fields, is_vertex=is_vertex)
 
 
@@ -126,20 +125,14 @@ def _seconds(text: str) -> float:
 
 def _traceparent(text: str) -> str:
     """Return a valid trace context; a broken one is as good as none."""
-    match = _TRACEPARENT.fullmatch(text)
-    if match is None or _is_zero(match.group(1)) or _is_zero(match.group(2)):
-        return ""
-    return text
+    return text if _TRACEPARENT.fullmatch(text) else ""
 
 
-def _is_zero(digits: str) -> bool:
-    return not digits.strip("0")
-
-
+_KIND = b"content-type"
 _JSON_LENGTH = b"inference-header-content-length"
 _READERS: dict[bytes, tuple[str, Callable[[str], object]]] = {
     _JSON_LENGTH: ("json_bytes", _length),
-    b"content-type": ("json_bytes", _size),
+    _KIND: ("json_bytes", _size),
     b"content-encoding": ("body_coding", _coding),
     b"accept-encoding": ("answer_coding", _only_coding),
     b"x-request-timeout": ("timeout_s", _seconds),

@@ -202,12 +202,12 @@ def _judge_target(head: Head) -> None:
 
     Source: RFC 9112, 3.2
     """
-    if (whole := _ADDRESS.match(head.url)) is not None:
-        head.url = head.url[whole.end() :]
-        if not head.url.startswith(b"/"):
-            head.url = b"/" + head.url
+    is_path = head.url.startswith(b"/")
+    if not is_path and (whole := _ADDRESS.match(head.url)) is not None:
+        head.url = b"/" + head.url[whole.end() :].removeprefix(b"/")
+        is_path = True
     is_server = head.url == b"*" and head.method == b"OPTIONS"
-    if b"#" in head.url or not (head.url.startswith(b"/") or is_server):
+    if b"#" in head.url or not (is_path or is_server):
         raise HttpError(400, "the request's target must be a path")
 
 

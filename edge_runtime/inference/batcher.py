@@ -136,8 +136,7 @@ class Queue:
         call.is_long = call.envelope.answer_coding != ""
         if not 0 < rows < self._rows_max:
             call.key = object()  # a batch by itself, however long that is
-            if 1 < self._rows_max < rows > self._rows_short:
-                call.is_long = True
+            call.is_long |= 1 < self._rows_max < rows > self._rows_short
         elif len(inputs) > 1 and len(set(map(len, inputs.values()))) > 1:
             call.key = object()  # its rows would stand beside another's
         elif self._has_free_axes:

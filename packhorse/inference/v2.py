@@ -60,8 +60,15 @@ class InferRequest(NamedTuple):
     timeout_s: float | None = None
 
 
-Encoded = tuple[bytes, int | None]
-"""An answer's body, and where raw bytes follow its JSON; None where none do."""
+class Encoded(NamedTuple):
+    """An answer's body. A tuple, since one is made for every request.
+
+    Attributes:
+        json_bytes: Where its JSON ends and raw bytes follow; None where none do.
+    """
+
+    body: bytes
+    json_bytes: int | None = None
 
 
 def decode_request(
@@ -123,9 +130,9 @@ def encode_response(
     tail = b'],"id":' + orjson.dumps(request.id) + b"}" if request.id else b"]}"
     parts.append(tail)
     if not raws:
-        return b"".join(parts), None
+        return Encoded(b"".join(parts))
     json_bytes = sum(map(len, parts))
-    return b"".join([*parts, *raws]), json_bytes
+    return Encoded(b"".join([*parts, *raws]), json_bytes)
 
 
 def encode_specs(specs: Iterable[TensorSpec]) -> list[dict[str, object]]:

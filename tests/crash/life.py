@@ -186,7 +186,7 @@ class Life:
         self._open(2)
 
     def fall_back(self):
-        assert ask(self.state_dir, {"do": "roll_back"}, timeout_s=READY_S)["ok"]
+        fall_back(self.state_dir)
 
     def offer_nan(self):
         self._open(3, not_a_number())
@@ -218,15 +218,7 @@ class Life:
         self._publish(stable=self._offer(5))
 
     def ask_for_another_key(self):
-        command = "import sys; from pathlib import Path; from edge_runtime.agent"
-        command += ".rotation import ask_for_key; ask_for_key(Path(sys.argv[1]))"
-        subprocess.run(
-            python("-c", command, str(self.state_dir)),
-            env=watched(os.environ, self.state_dir, log=self._log),
-            cwd=ROOT,
-            check=True,
-            timeout=READY_S,
-        )
+        ask_for_another_key(self.state_dir, log=self._log)
 
     def offer_sixth(self):
         self._publish(stable=self._offer(6))
@@ -259,7 +251,31 @@ def named(version):
     return f"magika@{version}" if version else None
 
 
-# Nobody orders the fall back again when its chapter is lived again.
+def fall_back(state_dir):
+    """Have the gateway go back, as an operator beside it does."""
+    assert ask(state_dir, {"do": "roll_back"}, timeout_s=READY_S)["ok"]
+
+
+def ask_for_another_key(state_dir, log=None):
+    """Wish the device another key, as an operator beside it does."""
+    command = "import sys; from pathlib import Path; from edge_runtime.agent.rotation"
+    command += " import ask_for_key; ask_for_key(Path(sys.argv[1]))"
+    subprocess.run(
+        python("-c", command, str(state_dir)),
+        env=watched(os.environ, state_dir, log=log),
+        cwd=ROOT,
+        check=True,
+        timeout=READY_S,
+    )
+
+
+AT_THE_GATEWAY = {
+    "a fall back": fall_back,
+    "another key for the device": ask_for_another_key,
+}
+"""What happens in a chapter without the cloud: it has to happen again with it."""
+
+# Where a state of that chapter is gone on from, nobody orders the fall back again.
 CHAPTERS = (
     ("it enrols", Life.enrol, (0,)),
     ("its first release", Life.offer_first, (1,)),

@@ -8,8 +8,8 @@ import pytest
 from edge_runtime.slots import Slots
 from tests.crash.ext4 import Ext4, why_not
 from tests.crash.invariant import observe
-from tests.crash.life import SERVE, not_files
-from tests.crash.recovery import Recovery
+from tests.crash.life import AT_THE_GATEWAY, SERVE, not_files
+from tests.crash.recovery import Recovery, nothing
 from tests.crash.scope import IS_WHOLE, tally
 from tests.crash.steps import watched
 from tests.edge_runtime.agent.gateway import Gateway
@@ -57,6 +57,7 @@ def live(recovery, chapter, state_dir, fault, *, flushes):
     with recovery.cloud(chapter) as (environment, _):
         gateway = Gateway(state_dir, recovery.serve_log, serve)
         try:
+            AT_THE_GATEWAY.get(chapter.name, nothing)(state_dir)
             recovery.run_agent(environment(state_dir), fault=fault, flushes=flushes)
         finally:
             gateway.kill()

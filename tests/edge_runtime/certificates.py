@@ -1,6 +1,7 @@
 """Make a small certificate authority, as `openssl` would, for tests of TLS."""
 
 import ipaddress
+import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -31,10 +32,10 @@ class Authority:
     key: ec.EllipticCurvePrivateKey
     path: Path
 
-    def issue(self, subject, *, password=None, file_name="leaf"):
+    def issue(self, subject, *, password=None, file_name="leaf", **times):
         """Issue a certificate for an address or a client; return its two files."""
         key = ec.generate_private_key(ec.SECP256R1())
-        certificate = self.sign(subject, key.public_key())
+        certificate = self.sign(subject, key.public_key(), **times)
         encryption = (
             serialization.BestAvailableEncryption(password) if password else PLAIN
         )
@@ -48,7 +49,14 @@ class Authority:
         )
         return _pem(self.directory / f"{file_name}.pem", certificate), key_path
 
-    def sign(self, subject, public_key, *, is_authority=False):
+    def serve(self, subject="127.0.0.1", **times):
+        """Return what a server speaks TLS with, under a new certificate."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*self.issue(subject, file_name="server", **times))
+        return context
+
+    def sign(self, subject, public_key, *, is_authority=False, begins=None, ends=None):
+        """Sign a certificate that is good for a day around now, unless told."""
         now = datetime.now(UTC)
         builder = (
             x509.CertificateBuilder()
@@ -56,8 +64,8 @@ class Authority:
             .issuer_name(_name(self.name))
             .public_key(public_key)
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - DAY)
-            .not_valid_after(now + DAY)
+            .not_valid_before(begins or now - DAY)
+            .not_valid_after(ends or now + DAY)
             .add_extension(x509.BasicConstraints(is_authority, None), critical=True)
         )
         if not is_authority:
@@ -73,9 +81,17 @@ def _alternative(subject):
     return x509.SubjectAlternativeName([name])
 
 
-def make_authority(directory, name="authority"):
+def make_authority(directory, name="authority", **times):
     """Make an authority whose certificate lies in `directory`."""
     key = ec.generate_private_key(ec.SECP256R1())
     authority = Authority(directory, name, key, directory / f"{name}.pem")
-    _pem(authority.path, authority.sign(name, key.public_key(), is_authority=True))
+    certificate = authority.sign(name, key.public_key(), is_authority=True, **times)
+    _pem(authority.path, certificate)
     return authority
+
+
+def speak_tls(server, tls):
+    """Have an HTTP server speak TLS; each handshake is its own thread's business."""
+    server.socket = tls.wrap_socket(
+        server.socket, server_side=True, do_handshake_on_connect=False
+    )

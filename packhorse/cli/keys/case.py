@@ -14,7 +14,13 @@ from tuf.api.metadata import TOP_LEVEL_ROLE_NAMES, Root, Signed, Targets
 
 from packhorse.ceremony import Quorum, quorum
 from packhorse.cli.failure import CommandError
-from packhorse.cli.keys.files import Found, read_latest, read_metadata, versions
+from packhorse.cli.keys.files import (
+    Found,
+    read_latest,
+    read_metadata,
+    version_of,
+    versions,
+)
 from packhorse.cli.keys.words import changes
 from packhorse.trust_root import ROOT, TARGETS, metadata_file
 
@@ -79,6 +85,31 @@ def open_case(file: Found, trusted: Path) -> Case:
     return Case(file, before, _as_delegators(_newest(trusted, is_top=is_top), file))
 
 
+def check_is_new(file: Found, trusted: Path) -> None:
+    """Refuse a file whose number is used for another in the folder `trusted`.
+
+    Two files of one number, both signed, would let a thief show each gateway the
+    one that he likes; and an older one is worth nothing, or was forged.
+
+    Raises:
+        CommandError: It is.
+    """
+    newest = versions(trusted, file.role)[:1]
+    if not newest or version_of(newest[0]) < version_of(file.path):
+        return
+    twin = trusted / file.path.name
+    if not (twin.exists() and _is_same(read_metadata(twin), file)):
+        raise CommandError(
+            f"{trusted} holds {newest[0].name} already, and {file.path} is older "
+            "or another: sign neither. Copy the bucket again, and have the change "
+            "prepared from there"
+        )
+
+
+def _is_same(one: Found, other: Found) -> bool:
+    return bool(one.metadata.signed_bytes == other.metadata.signed_bytes)
+
+
 def check_own_keys(root: Found) -> None:
     """Refuse a root that its own keys did not sign: it proves nothing of another.
 
@@ -111,7 +142,8 @@ def _before(file: Found, trusted: Path) -> Found | None:
 def _missing(file: Found, trusted: Path) -> str:
     return (
         f"{trusted} must hold the {file.role} before version {file.signed.version}: "
-        "without it nobody can say what changes, or who must agree"
+        "without it nobody can say what changes, or who must agree. Copy the bucket's "
+        "metadata again"
     )
 
 

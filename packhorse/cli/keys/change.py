@@ -18,11 +18,12 @@ from packhorse.ceremony import (
 )
 from packhorse.cli import output
 from packhorse.cli.keys.case import open_case
+from packhorse.cli.keys.faults import check_sound
 from packhorse.cli.keys.files import (
     Found,
     copy_beside,
-    read_latest,
     read_metadata,
+    version_of,
     versions,
     write_prepared,
 )
@@ -46,13 +47,23 @@ from packhorse.cli.keys.words import as_json as quorum_json
 from packhorse.cli.keys.words import asked
 from packhorse.cli.options import Command, examples, grouped
 from packhorse.signers import Signers
-from packhorse.trust_root import ROOT, TARGETS, lifetime
+from packhorse.trust_root import ROOT, TARGETS, lifetime, metadata_file
 
 _DAYS_MAX = 3650
 Pairs = Sequence[tuple[str, str]]
 
 
-@click.group()
+@click.group(
+    epilog=examples(
+        "packhorse keys change root metadata --out stick",
+        "packhorse keys change root metadata --out stick "
+        "--replace-key timestamp=gcpkms:...",
+        "packhorse keys change targets metadata --out stick "
+        "--delegate digits=gcpkms:...",
+        "packhorse keys change role release-magika metadata --out stick "
+        "--drop bundles/magika/9/fp32.tar",
+    )
+)
 def change() -> None:
     """Prepare the next version of root, targets or a role; keyholders sign it.
 
@@ -244,10 +255,12 @@ def _prepare(
     as_json: bool,
 ) -> None:
     # A number that was used for anything is spent.
-    newest = read_latest(before.path.parent, before.role).signed.version
-    after.signed.version = newest + 1
-    path = write_prepared(out, before.role, after)
+    after.signed.version = version_of(versions(before.path.parent, before.role)[0]) + 1
+    path = out / metadata_file(before.role, after.signed.version)
+    check_sound(Found(path, before.role, after), now=datetime.now(UTC))
+    # Last, so that a file that is there is one that can be judged.
     copy_beside(beside, out)
+    path = write_prepared(out, before.role, after)
     case = open_case(read_metadata(path), out)
     changes = case.changes()
     output.show(

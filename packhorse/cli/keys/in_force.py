@@ -4,19 +4,131 @@ The bucket also holds versions that never counted: what crashes left, and what w
 uploaded with a signature too few.
 """
 
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, cast
 
-from tuf.api.metadata import Metadata, Root, Snapshot, Targets
+from tuf.api.metadata import (
+    TOP_LEVEL_ROLE_NAMES,
+    Metadata,
+    Root,
+    Snapshot,
+    Targets,
+    Timestamp,
+)
 
-from packhorse.ceremony import keys_of
+from packhorse.ceremony import keys_of, quorum, roles_of
 from packhorse.cli.failure import CommandError
 from packhorse.cli.keys.case import open_case
 from packhorse.cli.keys.files import Found, read_latest, read_metadata, versions
 from packhorse.signers import is_same_key, key_name
-from packhorse.trust_root import ROOT, SNAPSHOT, TARGETS, metadata_file
+from packhorse.trust_root import ROOT, SNAPSHOT, TARGETS, TIMESTAMP, metadata_file
 
 T = TypeVar("T", Root, Targets)
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """What a gateway would find, from the newest root that is signed on.
+
+    Attributes:
+        found: The metadata of each role, as far as it is there.
+        waiting: Newer files, and why each of them does not count.
+    """
+
+    found: Mapping[str, Found]
+    waiting: Mapping[str, str]
+
+    @property
+    def unsigned(self) -> Sequence[str]:
+        """Return the roles whose metadata is not signed by the keys of now."""
+        return [role for role in self.found if not self._is_signed(role)]
+
+    def _is_signed(self, role: str) -> bool:
+        by = self.found.get(ROOT if role in TOP_LEVEL_ROLE_NAMES else TARGETS)
+        is_named = by is not None and role in roles_of(by.signed)
+        delegator = by.signed if by is not None and is_named else None
+        metadata = self.found[role].metadata
+        return (
+            isinstance(delegator, Root | Targets)
+            and quorum(metadata, role, delegator).is_met
+        )
+
+
+def read_in_force(repository: Path) -> InForce:
+    """Follow a copy of the bucket as a gateway does: from root to timestamp, and on.
+
+    What the copy lacks is passed over; without a timestamp the newest count.
+
+    Raises:
+        CommandError: It holds no root, or one of its files is no metadata.
+    """
+    waiting: dict[str, str] = {}
+    found = {ROOT: _newest_whole(repository, ROOT, waiting)}
+    if versions(repository, TIMESTAMP):
+        found[TIMESTAMP] = read_latest(repository, TIMESTAMP)
+    if versions(repository, SNAPSHOT):
+        found[SNAPSHOT] = _snapshot(repository)
+    targets = _named(repository, found.get(SNAPSHOT), TARGETS)
+    if targets is None and versions(repository, TARGETS):
+        targets = _newest_whole(repository, TARGETS, waiting)
+    if targets is not None:
+        found[TARGETS] = targets
+        waiting |= _newer(repository, targets)
+    for role in roles_of(targets.signed) if targets else ():
+        metadata = _named(repository, found.get(SNAPSHOT), role)
+        if metadata is not None:
+            found[role] = metadata
+    return InForce(found, waiting)
+
+
+def _newest_whole(repository: Path, role: str, waiting: dict[str, str]) -> Found:
+    """Return the newest that is signed; of none that is, the newest."""
+    for path in versions(repository, role):
+        try:
+            found = read_metadata(path)
+            if open_case(found, repository).was_whole:
+                return found
+            waiting[path.name] = "it waits for signatures"
+        except CommandError as error:
+            waiting[path.name] = str(error)
+    return read_latest(repository, role)
+
+
+def _newer(repository: Path, found: Found) -> Mapping[str, str]:
+    """Name the targets after those that the snapshot names."""
+    waiting: dict[str, str] = {}
+    for path in versions(repository, found.role):
+        if path == found.path:
+            break
+        try:
+            is_whole = open_case(read_metadata(path), repository).was_whole
+            reason = "no function has taken it over yet"
+            waiting[path.name] = reason if is_whole else "it waits for signatures"
+        except CommandError as error:
+            waiting[path.name] = str(error)
+    return waiting
+
+
+def _snapshot(repository: Path) -> Found:
+    """Return the snapshot that the timestamp names, or the newest."""
+    if versions(repository, TIMESTAMP):
+        signed = read_latest(repository, TIMESTAMP).signed
+        version = signed.snapshot_meta.version if isinstance(signed, Timestamp) else 0
+        path = repository / metadata_file(SNAPSHOT, version)
+        if path.exists():
+            return read_metadata(path)
+    return read_latest(repository, SNAPSHOT)
+
+
+def _named(repository: Path, snapshot: Found | None, role: str) -> Found | None:
+    """Return the metadata of a role that the snapshot names, if it is there."""
+    signed = snapshot.signed if snapshot is not None else None
+    named = signed.meta.get(f"{role}.json") if isinstance(signed, Snapshot) else None
+    path = repository / metadata_file(role, named.version if named else 0)
+    return read_metadata(path) if named and path.exists() else None
 
 
 def newest_root(repository: Path) -> Found:
@@ -31,25 +143,24 @@ def newest_root(repository: Path) -> Found:
 
 
 def newest_targets(repository: Path) -> Found:
-    """Return the newest targets that were signed; half signed ones count nowhere."""
+    """Return the newest targets that were signed; others count nowhere."""
     for path in versions(repository, TARGETS):
-        found = read_metadata(path)
-        if open_case(found, repository).was_whole:
-            return found
+        with contextlib.suppress(CommandError):
+            found = read_metadata(path)
+            if open_case(found, repository).was_whole:
+                return found
     raise CommandError(f"{repository} holds no signed metadata of {TARGETS}")
 
 
 def named_role(repository: Path, role: str) -> Found:
     """Return the version that the snapshot names; newer ones were never in force."""
-    snapshot = read_latest(repository, SNAPSHOT).signed
-    named = (
-        snapshot.meta.get(f"{role}.json") if isinstance(snapshot, Snapshot) else None
-    )
-    if named is None or role == TARGETS:
+    found = _named(repository, _snapshot(repository), role)
+    if found is None or role == TARGETS:
         raise CommandError(
-            f"the snapshot in {repository} names no delegated role {role}"
+            f"the snapshot in {repository} names no delegated role {role} that is "
+            "there; `packhorse keys show` names the roles"
         )
-    return read_metadata(repository / metadata_file(role, named.version))
+    return found
 
 
 def check_keys_apart(signed: Root | Targets, repository: Path, other: str) -> None:

@@ -11,11 +11,12 @@ from securesystemslib.signer import Signer
 from packhorse.cli import output
 from packhorse.cli.failure import CommandError
 from packhorse.cli.keys.case import open_case
-from packhorse.cli.keys.files import make_empty, read_metadata, write_new
+from packhorse.cli.keys.files import all_or_nothing, read_metadata, write_new
 from packhorse.cli.keys.make import make_key_file
 from packhorse.cli.keys.options import (
     FOLDER,
     by_role,
+    is_private_uri,
     key_failures,
     pairs_option,
     read_thresholds,
@@ -83,7 +84,7 @@ class _Keyring:
     def _open(self, role: str, uri: str) -> Signer:
         with key_failures(uri):
             key = self.signers.public_key(uri)
-            if not uri.startswith(("file2:", "gcpkms:")):
+            if not is_private_uri(uri):
                 return AbsentSigner(key)
             self.uris[role] = uri
             return self.signers.open(uri, key)
@@ -149,16 +150,16 @@ def init(  # noqa: PLR0913 - the options of the command
         raise CommandError(str(error)) from error
     given = by_role(key)
     _check_roles([*given, *dict(threshold)], roles)
-    for folder in (directory, repository_out):
-        if folder is not None:
-            make_empty(folder)
+    thresholds = read_thresholds(threshold)
     ring = _Keyring(directory, given, signers, {})
-    made = _role_signers(ring, roles, read_thresholds(threshold))
-    _check_no_key_twice(made)
-    with key_failures("a given key"):
-        files = first_metadata(made, at=datetime.now(UTC))
-    for name, body in files.items():
-        write_new(repository_out / name, body)
+    folders = [repository_out] if directory is None else [directory, repository_out]
+    with all_or_nothing(*folders):
+        made = _role_signers(ring, roles, thresholds)
+        _check_no_key_twice(made)
+        with key_failures("a given key"):
+            files = first_metadata(made, at=datetime.now(UTC))
+        for name, body in files.items():
+            write_new(repository_out / name, body)
     _show(ring, roles, repository_out, as_json=as_json)
 
 

@@ -6,8 +6,13 @@ import click
 from securesystemslib.signer import CryptoSigner, Key
 
 from packhorse.cli import output
-from packhorse.cli.keys.files import write_new
-from packhorse.cli.keys.options import FILE, key_failures, signers_option
+from packhorse.cli.keys.files import check_is_free, write_new
+from packhorse.cli.keys.options import (
+    FILE,
+    check_private_uri,
+    key_failures,
+    signers_option,
+)
 from packhorse.cli.options import examples
 from packhorse.signers import Signers, key_name, name_key, public_pem
 
@@ -21,8 +26,9 @@ def make(*, file: Path, as_json: bool) -> None:
     FILE stays on this machine, readable by you alone; FILE.pub goes to whoever
     prepares the metadata.
     """
-    key = make_key_file(file)
     public = file.with_name(f"{file.name}.pub")
+    check_is_free(public)
+    key = make_key_file(file)
     write_new(public, public_pem(key))
     _show(key, file, public, as_json=as_json)
 
@@ -42,6 +48,7 @@ def public(*, key: str, out: Path, signers: Signers, as_json: bool) -> None:
 
     For keyholders whose machine reaches neither the key nor the network.
     """
+    check_private_uri(key, "KEY")
     with key_failures(key):
         found = signers.public_key(key)
     write_new(out, public_pem(found))

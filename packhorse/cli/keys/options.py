@@ -68,6 +68,24 @@ def read_thresholds(pairs: Sequence[tuple[str, str]]) -> Mapping[str, int]:
     return {role: int(value) for role, value in pairs}
 
 
+def check_private_uri(uri: str, what: str) -> None:
+    """Refuse what is no URI of a private key.
+
+    Raises:
+        CommandError: It is none.
+    """
+    if not is_private_uri(uri):
+        raise CommandError(
+            f"{what} must be a file2: or gcpkms: URI, for example file2:anna.pem, "
+            f"not {uri}"
+        )
+
+
+def is_private_uri(uri: str) -> bool:
+    """Say whether a URI names a private key; else it is a public key's file."""
+    return uri.startswith(("file2:", "gcpkms:"))
+
+
 @contextmanager
 def key_failures(uri: str) -> Iterator[None]:
     """Say in a sentence why a key cannot be had.

@@ -1,5 +1,6 @@
 """`packhorse keys sign` and `check`: one keyholder's signature, and who is missing."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -8,11 +9,13 @@ from securesystemslib.signer import Key
 
 from packhorse.cli import output
 from packhorse.cli.failure import CommandError
-from packhorse.cli.keys.case import Case, open_case
+from packhorse.cli.keys.case import Case, check_is_new, open_case
+from packhorse.cli.keys.faults import check_sound
 from packhorse.cli.keys.files import read_metadata, replace
 from packhorse.cli.keys.options import (
     OLD_FILE,
     OLD_FOLDER,
+    check_private_uri,
     key_failures,
     signers_option,
 )
@@ -54,15 +57,19 @@ def sign(
     FILE is metadata that `keys change` or `keys init` prepared. A key that nobody
     names for it signs nothing. Signing twice changes nothing.
     """
-    case = open_case(read_metadata(file), trusted or file.parent)
-    if not uri.startswith(("file2:", "gcpkms:")):
-        raise CommandError(f"--key must be a file2: or gcpkms: URI, not {uri}")
+    check_private_uri(uri, "--key")
+    case = _open(file, trusted)
     with key_failures(uri):
         own = signers.public_key(uri)
         for key in _named(case, own):
             _add_signature(case, signers, uri, key)
     replace(file, case.file.metadata.to_bytes())
     _show(case, as_json=as_json, signed_by=own)
+    if trusted is None and case.before is not None:
+        output.hint(
+            f"It was judged by what lies beside it in {file.parent}, which may be "
+            "forged with it; --trusted names your own copy of the metadata."
+        )
 
 
 @click.command(
@@ -79,10 +86,19 @@ def check(
 
     The exit code is 1 while signatures are missing.
     """
-    case = open_case(read_metadata(file), trusted or file.parent)
+    case = _open(file, trusted)
     _show(case, as_json=as_json)
     if not case.is_whole:
         context.exit(_INCOMPLETE)
+
+
+def _open(path: Path, trusted: Path | None) -> Case:
+    """Open a file that may be signed; refuse it where it would do harm."""
+    file = read_metadata(path)
+    check_sound(file, now=datetime.now(UTC))
+    if trusted is not None:
+        check_is_new(file, trusted)
+    return open_case(file, trusted or path.parent)
 
 
 def _named(case: Case, own: Key) -> list[Key]:

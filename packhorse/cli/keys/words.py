@@ -7,6 +7,7 @@ sentence of its own is shown as a field, with both values.
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
+from securesystemslib.signer import Key
 from tuf.api.metadata import DelegatedRole, Role, Signed, Targets
 
 from packhorse.ceremony import Quorum, keys_of, roles_of
@@ -17,6 +18,8 @@ from packhorse.trust_root import lifetime
 SOON = 1 / 6
 """Of a role's lifetime: two months of a root's year."""
 _TARGETS_NAMED_MAX = 40
+_VALUE_MAX = 200
+"""Characters of a field that has no sentence of its own."""
 _TOLD = ("version", "expires", "keys.", "targets.")
 _TOLD_ENDS = (".keyids", ".threshold")
 
@@ -69,7 +72,7 @@ def role_lines(signed: Signed, name: str, role: Role) -> Iterator[str]:
     yield f"{name}: {role.threshold} of {len(role.keyids)} keys"
     keys = keys_of(signed)
     for keyid in role.keyids:
-        yield f"  {key_name(keys[keyid])}" if keyid in keys else f"  {keyid}"
+        yield f"  {_whole_name(keys, keyid)}"
     if paths := role_paths(role):
         yield f"  vouches for {' '.join(paths)}"
 
@@ -115,15 +118,21 @@ def _change(old: Signed, new: Signed, name: str, role: Role) -> Iterator[str]:
     had, has = keys_of(old), keys_of(new)
     for keyid in before.keyids:
         if keyid not in role.keyids:
-            yield f"{name}: takes out {key_name(had[keyid])}"
+            yield f"{name}: takes out {_whole_name(had, keyid)}"
     for keyid in role.keyids:
         if keyid not in before.keyids:
-            yield f"{name}: adds {key_name(has[keyid])}"
+            yield f"{name}: adds {_whole_name(has, keyid)}"
     if before.threshold != role.threshold:
         yield (
             f"{name}: {role.threshold} of {len(role.keyids)} keys must agree, "
             f"were {before.threshold} of {len(before.keyids)}"
         )
+
+
+def _whole_name(keys: Mapping[str, Key], keyid: str) -> str:
+    """Say a key's name and its whole id: eight digits of one can be imitated."""
+    key = keys.get(keyid)
+    return f"{key_name(key)} {keyid}" if key else f"{keyid}, which is NOT IN THE FILE"
 
 
 def _exchanged(old: Signed, new: Signed) -> Iterator[str]:
@@ -159,7 +168,12 @@ def _other_fields(old: Signed, new: Signed) -> Iterator[str]:
         is_told = short.startswith(_TOLD) or short.endswith(_TOLD_ENDS)
         is_new_role = short.startswith("roles.") and _role(short, old) is None
         if had.get(name) != has.get(name) and not is_told and not is_new_role:
-            yield f"{name}: {has.get(name)!r}, was {had.get(name)!r}"
+            yield f"{name}: {_short(has.get(name))}, was {_short(had.get(name))}"
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _VALUE_MAX else f"{text[:_VALUE_MAX]}... (cut)"
 
 
 def _role(field: str, signed: Signed) -> Role | None:

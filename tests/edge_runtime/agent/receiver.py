@@ -1,9 +1,12 @@
 """The cloud's end of a report: takes posts on loopback and keeps them."""
 
+import contextlib
+import ssl
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from packhorse.report import decode_report, open_envelope
+from tests.edge_runtime.certificates import speak_tls
 
 
 class Receiver:
@@ -12,7 +15,7 @@ class Receiver:
     `statuses` are used up one by one; then an enrolment gets 201, a report 202.
     """
 
-    def __init__(self):
+    def __init__(self, tls=None):
         owner = self
         self.statuses = []
         self.bodies = []
@@ -20,6 +23,11 @@ class Receiver:
         self.ring = 0
 
         class Handler(BaseHTTPRequestHandler):
+            def handle(self):
+                # A client that does not trust us closes.
+                with contextlib.suppress(ConnectionError, ssl.SSLError):
+                    super().handle()
+
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 is_enrolment = self.path == "/enroll"
@@ -41,7 +49,10 @@ class Receiver:
                 pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        scheme = "https" if tls else "http"
+        if tls:
+            speak_tls(self._server, tls)
+        self.url = f"{scheme}://127.0.0.1:{self._server.server_address[1]}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
         self._thread.start()
 

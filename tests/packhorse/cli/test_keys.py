@@ -1,7 +1,9 @@
 """`packhorse keys`, as an operator types it."""
 
 import json
+import resource
 import stat
+import subprocess
 import sys
 from datetime import UTC, datetime
 
@@ -11,6 +13,7 @@ from securesystemslib.signer import Signer
 from tuf.api.metadata import Metadata
 
 from packhorse.cli.keys import keys
+from tests.packhorse.cli.people import PROGRAM
 
 
 @pytest.fixture
@@ -84,12 +87,48 @@ def test_show_says_who_is_trusted_and_until_when(init, run, tmp_path):
     assert f"root 1 is valid until {year + 1}-" in result.output
 
 
-def test_show_looks_at_the_newest_metadata(init, run, tmp_path):
-    init("digits")
-    root = Metadata.from_file(str(tmp_path / "m" / "1.root.json"))
-    root.signed.version = 10
-    root.to_file(str(tmp_path / "m" / "10.root.json"))
-    assert "root 10 is valid until" in run("show", tmp_path / "m").output
+def test_show_looks_at_the_newest_metadata_that_is_signed(begun, tmp_path):
+    for name in ("root", "targets"):
+        begun("change", name, tmp_path / "m", "--out", tmp_path / "m")
+    said = begun("show", tmp_path / "m")
+    assert "root 1 is valid until" in said
+    assert "2.root.json is not in force: it waits for signatures" in said
+    assert "2.targets.json is not in force: it waits for signatures" in said
+
+    for name in ("root-1", "root-3"):
+        begun("sign", tmp_path / "m" / "2.root.json", "--key", uri(tmp_path, name))
+    for name in ("targets-1", "targets-2"):
+        begun("sign", tmp_path / "m" / "2.targets.json", "--key", uri(tmp_path, name))
+    said = begun("show", tmp_path / "m")
+    assert "root 2 is valid until" in said
+    # What the snapshot does not name is not in force either.
+    assert "targets 1 is valid until" in said
+    assert "2.targets.json is not in force: no function has taken it over" in said
+
+
+def test_show_says_whom_a_new_root_leaves_without_a_signature(begun, tmp_path):
+    begun("make", tmp_path / "new.pem")
+    change = ["change", "root", tmp_path / "m", "--out", tmp_path / "m"]
+    begun(*change, "--replace-key", f"timestamp={tmp_path}/new.pem.pub")
+    for name in ("root-1", "root-3"):
+        begun("sign", tmp_path / "m" / "2.root.json", "--key", uri(tmp_path, name))
+    said = begun("show", tmp_path / "m")
+    assert "timestamp 1 IS NOT SIGNED by the keys that are trusted now" in said
+    shown = json.loads(begun("show", tmp_path / "m", "--json"))["metadata"]
+    assert [name for name, each in shown.items() if not each["is_signed"]] == [
+        "timestamp"
+    ]
+
+
+def test_show_is_told_of_a_repository_that_nobody_signed_yet(begun, tmp_path):
+    file = tmp_path / "m" / "1.root.json"
+    root = Metadata.from_file(str(file))
+    root.signatures.clear()
+    root.to_file(str(file))
+    (tmp_path / "m" / "1.rollouts.json").unlink()
+    said = begun("show", tmp_path / "m")
+    assert "root 1 IS NOT SIGNED" in said
+    assert "rollouts has no metadata here" in said
 
 
 def test_a_folder_without_metadata_is_a_sentence(run, tmp_path):
@@ -102,16 +141,21 @@ def test_a_folder_without_metadata_is_a_sentence(run, tmp_path):
 def test_a_file_that_is_no_metadata_is_a_sentence(init, run, tmp_path, body):
     init("digits")
     (tmp_path / "m" / "2.targets.json").write_bytes(body)
-    result = run("show", tmp_path / "m")
+    result = run("check", tmp_path / "m" / "2.targets.json")
     assert result.exit_code == 1
-    assert "is no TUF metadata" in result.output
+    assert "is no TUF metadata: it was cut short or changed" in result.output
+    # Who can write the bucket can put it there: it is passed over.
+    result = run("show", tmp_path / "m")
+    assert "2.targets.json is not in force" in result.output
+    result = run("change", "targets", tmp_path / "m", "--out", tmp_path / "stick")
+    assert (tmp_path / "stick" / "3.targets.json").exists(), result.output
 
 
 def test_metadata_under_another_role_s_name_is_a_sentence(init, run, tmp_path):
     init("digits")
     root = (tmp_path / "m" / "1.root.json").read_bytes()
     (tmp_path / "m" / "2.targets.json").write_bytes(root)
-    result = run("show", tmp_path / "m")
+    result = run("check", tmp_path / "m" / "2.targets.json")
     assert result.exit_code == 1
     assert "other metadata than it says" in result.output
 
@@ -185,14 +229,17 @@ def test_what_travelled_is_judged_by_what_its_keeper_trusts(begun, tmp_path):
     stick = tmp_path / "stick"
     begun("change", "root", tmp_path / "m", "--out", stick)
     forged = Metadata.from_file(str(stick / "2.root.json"))
-    forged.signed.consistent_snapshot = False
-    forged.signed.roles["timestamp"].threshold = 7
+    forged.signed.unrecognized_fields["note"] = "x" * 1_000
+    forged.signed.roles["root"].threshold = 3
     forged.to_file(str(stick / "2.root.json"))
 
     words = [stick / "2.root.json", "--key", uri(tmp_path, "root-1")]
     said = begun("sign", *words, "--trusted", tmp_path / "m")
-    assert "consistent_snapshot: False, was True" in said
-    assert "timestamp: 7 of 1 keys must agree" in said
+    assert "note: 'xxx" in said
+    assert "xxx... (cut), was None" in said
+    assert "root: 3 of 3 keys must agree, were 2 of 3" in said
+    assert "may be forged with it" not in said
+    assert "may be forged with it" in begun("sign", *words)
     (stick / "1.root.json").unlink()
     assert "must hold the root before version 2" in begun("sign", *words, fails=True)
 
@@ -215,8 +262,90 @@ def test_another_key_under_the_same_id_is_seen(begun, tmp_path):
     other = forged.signed.keys[forged.signed.roles["snapshot"].keyids[0]]
     forged.signed.keys[keyid].keyval["public"] = other.keyval["public"]
     forged.to_file(str(stick / "2.root.json"))
-    said = begun("check", stick / "2.root.json", fails=True)
-    assert f"the key {keyid} is ANOTHER KEY under the same id" in said
+    words = [stick / "2.root.json", "--key", uri(tmp_path, "root-1")]
+    assert f"the key {keyid} is ANOTHER KEY than its id" in begun(
+        "sign", *words, fails=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "sentence"),
+    [
+        ("consistent_snapshot", False, "consistent_snapshot must be true"),
+        ("expires", "2020-01-01T00:00:00Z", "it has expired, on 2020-01-01"),
+        ("threshold", 2, "timestamp would want 2 signatures from 1 keys"),
+        ("keyids", [], "timestamp would want 1 signatures from 0 keys"),
+        ("keyids", ["ab"], "timestamp names the key ab, which is not in the file"),
+    ],
+)
+def test_a_root_that_would_lock_everybody_out_is_not_signed(
+    begun, tmp_path, field, value, sentence
+):
+    file = tmp_path / "stick" / "2.root.json"
+    begun("change", "root", tmp_path / "m", "--out", file.parent)
+    root = json.loads(file.read_bytes())
+    role = root["signed"]["roles"]["timestamp"]
+    (role if field in role else root["signed"])[field] = value
+    file.write_text(json.dumps(root))
+    before = file.read_bytes()
+
+    said = begun("sign", file, "--key", uri(tmp_path, "root-1"), fails=True)
+
+    assert f"2.root.json must not be signed: {sentence}" in said
+    assert file.read_bytes() == before
+    assert sentence in begun("check", file, fails=True)
+
+
+def test_one_key_under_two_ids_is_no_second_key(begun, tmp_path):
+    file = tmp_path / "stick" / "2.root.json"
+    begun("change", "root", tmp_path / "m", "--out", file.parent)
+    root = json.loads(file.read_bytes())["signed"]
+    first, second = root["roles"]["root"]["keyids"][:2]
+    root["keys"][second] = root["keys"][first]
+    root["roles"]["root"]["threshold"] = 3
+    file.write_text(json.dumps({"signed": root, "signatures": []}))
+    said = begun("check", file, fails=True)
+    assert f"the key {second} is ANOTHER KEY than its id" in said
+    assert "root would want 3 signatures from 2 keys" in said
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_another_file_of_a_number_that_is_used_is_not_signed(begun, tmp_path, number):
+    """Both signed, a thief could show each gateway the one that he likes."""
+    trusted, stick = tmp_path / "m", tmp_path / "stick"
+    begun("make", tmp_path / "thief.pem")
+    words = ["--replace-key", f"timestamp={tmp_path}/thief.pem.pub"]
+    begun("change", "root", trusted, "--out", stick, *words)
+    for _ in range(number):
+        begun("change", "root", trusted, "--out", trusted)
+        newest = max(trusted.glob("*.root.json"))
+        for name in ("root-1", "root-2"):
+            begun("sign", newest, "--key", uri(tmp_path, name))
+    words = ["--key", uri(tmp_path, "root-1"), "--trusted", trusted]
+
+    said = begun("sign", stick / "2.root.json", *words, fails=True)
+
+    assert f"{trusted} holds {newest.name} already" in said
+    # The same file again does no harm: a third signature is welcome.
+    words = ["--key", uri(tmp_path, "root-3"), "--trusted", trusted]
+    begun("sign", trusted / "2.root.json", *words)
+
+
+def test_a_stick_with_another_former_root_is_not_used(begun, tmp_path):
+    stick = tmp_path / "stick"
+    stick.mkdir()
+    (stick / "1.root.json").write_bytes(b"{}")
+    said = begun("change", "root", tmp_path / "m", "--out", stick, fails=True)
+    assert "prepared in an empty folder" in said
+    assert not (stick / "2.root.json").exists()
+
+
+def test_a_key_is_shown_by_its_whole_id(begun, tmp_path):
+    """Who reads the change compares it; the first digits could be imitated."""
+    keyid = json.loads(begun("make", tmp_path / "fred.pem", "--json"))["key"]
+    words = ["--out", tmp_path / "stick", "--add-key", f"root={tmp_path}/fred.pem.pub"]
+    said = begun("change", "root", tmp_path / "m", *words)
+    assert f"root: adds fred ({keyid[:8]}) {keyid}" in said
 
 
 @pytest.mark.parametrize(
@@ -226,6 +355,10 @@ def test_another_key_under_the_same_id_is_seen(begun, tmp_path):
         (["--threshold", "root=x"], "must end in a number"),
         (["--remove-key", "root=zoe"], "root has 0 keys called 'zoe'"),
         (["--remove-key", "root=root-1"], ""),
+        (
+            ["--add-key", "timestamp=FRED", "--threshold", "timestamp=2"],
+            "timestamp must want 1 signature: a function signs it",
+        ),
         (["--remove-key", "timestamp=timestamp"], "1 signatures for timestamp from 0"),
         (["--add-key", "rollouts=KEYS/root-1.pem"], "delegated to by targets"),
         (["--add-key", "targets=KEYS/root-1.pem"], "targets must have one of its own"),
@@ -237,7 +370,9 @@ def test_another_key_under_the_same_id_is_seen(begun, tmp_path):
 def test_a_change_that_would_lock_people_out_is_refused(
     begun, tmp_path, words, sentence
 ):
+    begun("make", tmp_path / "fred.pem")
     words = [word.replace("KEYS", f"{tmp_path}/keys") for word in words]
+    words = [word.replace("FRED", f"{tmp_path}/fred.pem.pub") for word in words]
     out = tmp_path / "stick"
     command = ["change", "root", tmp_path / "m", "--out", out, *words]
     result = CliRunner().invoke(keys, [str(word) for word in command])
@@ -292,6 +427,52 @@ def test_a_function_s_key_must_be_able_to_sign(run, tmp_path):
     assert "by a file2: or gcpkms: URI" in result.output
 
 
+def test_what_could_not_be_begun_leaves_nothing_in_the_way(run, tmp_path):
+    run("make", tmp_path / "t.pem")
+    words = ["init", "--model", "digits", "--directory", tmp_path / "keys"]
+    words += ["--repository-out", tmp_path / "m"]
+    result = run(*words, "--key", f"timestamp={tmp_path}/t.pem.pub")
+    assert result.exit_code == 1
+    assert not list((tmp_path / "keys").iterdir())
+
+    assert run(*words).exit_code == 0
+
+
+def test_a_public_half_that_is_there_is_not_left_with_another_private_one(
+    begun, tmp_path
+):
+    (tmp_path / "anna.pem.pub").touch()
+    assert "give another name" in begun("make", tmp_path / "anna.pem", fails=True)
+    assert not (tmp_path / "anna.pem").exists()
+
+
+def test_a_public_key_has_no_private_uri(begun, tmp_path):
+    begun("make", tmp_path / "a.pem")
+    words = ["public", tmp_path / "a.pem.pub", "--out", tmp_path / "b.pub"]
+    assert "must be a file2: or gcpkms: URI" in begun(*words, fails=True)
+
+
+@pytest.mark.parametrize("words", [["sign", "2.root.json"], ["make", "new.pem"]])
+def test_a_full_disk_leaves_no_half_of_a_file(begun, tmp_path, words):
+    stick = tmp_path / "stick"
+    begun("change", "root", tmp_path / "m", "--out", stick)
+    key = ["--key", uri(tmp_path, "root-1")] if words[0] == "sign" else []
+    command = [PROGRAM, "keys", words[0], stick / words[1], *key]
+    before = {path: path.read_bytes() for path in stick.iterdir()}
+
+    # No file may have more than 100 bytes: the error is EFBIG in place of ENOSPC.
+    ended = subprocess.run(
+        command,
+        check=False,
+        capture_output=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)),
+    )
+
+    assert ended.returncode == 1
+    assert b"File too large" in ended.stderr
+    assert {path: path.read_bytes() for path in stick.iterdir()} == before
+
+
 def test_one_key_for_two_roles_is_refused(run, tmp_path):
     run("make", tmp_path / "t.pem")
     given = [f"{role}=file2:{tmp_path}/t.pem" for role in ("timestamp", "rollouts")]
@@ -304,6 +485,8 @@ def test_one_key_for_two_roles_is_refused(run, tmp_path):
 
 def test_what_expires_soon_says_so(begun, tmp_path):
     begun("change", "root", tmp_path / "m", "--out", tmp_path / "m", "--days", "30")
+    for name in ("root-1", "root-2"):
+        begun("sign", tmp_path / "m" / "2.root.json", "--key", uri(tmp_path, name))
     said = begun("show", tmp_path / "m")
     assert "renew it, 29 days left" in said
 
