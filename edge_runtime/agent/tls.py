@@ -43,8 +43,10 @@ class DatedSocket(ssl.SSLSocket):
         super().do_handshake(block)
         # Nothing else makes these.
         context = cast("TlsContext", self.context)
-        for certificate in _verified_chain(self):
-            context.check_dates(certificate, self.server_hostname)
+        begins_at = max(map(context.check_dates, _verified_chain(self)))
+        if not context.is_past(begins_at):
+            host, begins = self.server_hostname, begins_at.isoformat()
+            log("certificate_not_yet_valid", host=host, begins=begins)
 
 
 class TlsContext(ssl.SSLContext):
@@ -93,8 +95,8 @@ class TlsContext(ssl.SSLContext):
                 raise
         return connection
 
-    def check_dates(self, certificate: x509.Certificate, host: str | None) -> None:
-        """Refuse a certificate that cannot be good now.
+    def check_dates(self, certificate: x509.Certificate) -> datetime:
+        """Refuse a certificate that cannot be good now; return when it began.
 
         What the machine's own clock shows is enough, as it is for everybody. Would
         the floor have to agree, then who once stole the key that raises it could shut
@@ -103,14 +105,12 @@ class TlsContext(ssl.SSLContext):
         Raises:
             ssl.SSLCertVerificationError: Its time is over.
         """
-        clock = cast("Clock", self._clock)
         begins_at = certificate.not_valid_before_utc
         ends_at = certificate.not_valid_after_utc
-        if clock.shows(begins_at, ends_at):
-            return
-        if not clock.allows(ends_at):
+        is_shown = self._clock.shows(begins_at, ends_at)
+        if not is_shown and not self._clock.allows(ends_at):
             raise _refusal(f"a certificate ended at {ends_at:%Y-%m-%d %H:%M} UTC")
-        log("certificate_not_yet_valid", host=host, begins=begins_at.isoformat())
+        return begins_at
 
     def _wrap(self, sock: socket.socket, options: dict[str, Any]) -> ssl.SSLSocket:
         """Return TLS over `sock`, before the handshake.

@@ -16,7 +16,6 @@ from edge_runtime.agent.notices import notice_topic
 from packhorse.assignment import Offer, RolloutDocument
 from packhorse.report import DeviceState
 from packhorse.trust_root import SIGNED_AT
-from tests import faketime
 from tests.edge_runtime.agent.broker import publishing
 from tests.edge_runtime.agent.bundles import make_bundle, release
 from tests.edge_runtime.agent.gateway import running_gateway, wait_until
@@ -25,6 +24,9 @@ from tests.edge_runtime.agent.test_loop import running_agent, serves
 from tests.edge_runtime.certificates import make_authority
 from tests.mosquitto import running_mosquitto
 from tests.tuf_repository import RepositoryServer, TufRepository
+from tests.wall_clock import started_at
+
+BOOT = datetime(1970, 1, 2, tzinfo=UTC)
 
 
 class Site:
@@ -40,7 +42,7 @@ class Site:
         (folder / "root.json").write_bytes(self.repository.root_bytes)
         self.server = RepositoryServer(self.repository.folder, tls=tls)
         self.receiver = Receiver(tls)
-        self._boot = faketime.at("1970-01-02 00:00:00")
+        self._boot = started_at(BOOT, folder)
 
     def stop(self):
         self.server.stop()
