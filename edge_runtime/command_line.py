@@ -107,6 +107,8 @@ environment, needed:
 environment, optional:
   PACKHORSE_TOKEN_URL        the function device_token, where the bucket is private
                              [none: anybody may read it]
+  PACKHORSE_CA_FILE          the only authorities that may vouch for these servers,
+                             in PEM [those of the machine]
   PACKHORSE_VARIANTS         in order of preference [fp32]
   PACKHORSE_POLL_S           how often it looks by itself [300]
   PACKHORSE_PROBATION_S      how long a new release is watched [60]

@@ -15,8 +15,8 @@ Each system call is announced first as an audit event named `packhorse.durable`
     mkdir PATH MODE               unlink PATH, rmdir PATH
     fsync PATH                    fsync_dir PATH
 
-A test can record, fail, stop or replay the steps from there without patching
-anything (tests/crash/); without a hook the announcement costs nothing.
+Tests record, fail, stop and replay the steps from there (tests/crash/); without a
+hook the announcement costs nothing.
 
 Source: docs/reliability.md, "What may be lost"
 """
@@ -131,9 +131,8 @@ def make_dir(path: Path, *, mode: int = _DIRECTORY_MODE) -> None:
 def settle(path: Path) -> None:
     """Flush every name under the directory `path`.
 
-    A process that was killed between a step and its flush leaves names that its
-    successor sees and builds on, and that a power cut could still take. Contents
-    need no such care: a file has its name only once it was flushed.
+    A process killed between a step and its flush leaves names that its successor
+    builds on and a power cut could still take. Contents were flushed before.
     """
     for directory, _, _ in os.walk(path):
         with contextlib.suppress(FileNotFoundError):  # removed since it was listed

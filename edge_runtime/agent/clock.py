@@ -114,7 +114,7 @@ class Clock:
     def now(self) -> datetime:
         """Return the time (UTC); as a side effect, remember a synchronised one."""
         wall_time = self._wall_time()
-        if wall_time >= self._floor + NOTE_EVERY and self._is_synchronised():
+        if wall_time - self._floor >= NOTE_EVERY and self._is_synchronised():
             # Whoever asks for the time is not told that the disk is full.
             with contextlib.suppress(OSError):
                 self.note(wall_time)

@@ -17,6 +17,8 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+import urllib3
+
 from edge_runtime import durable
 from edge_runtime.agent.agent import Agent
 from edge_runtime.agent.archive import Archive
@@ -57,6 +59,8 @@ def main(settings: AgentSettings, manager: ServiceManager) -> int:
     """
     signal.signal(signal.SIGTERM, _end)
     signal.signal(signal.SIGINT, _end)
+    # It would say so for each connection, in words for a developer; tls.py logs it.
+    urllib3.disable_warnings(urllib3.exceptions.SystemTimeWarning)
     with _alone(settings.state_dir):
         durable.settle(settings.state_dir)
         identity = load_identity(settings.state_dir, settings.device)

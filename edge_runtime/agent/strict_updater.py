@@ -5,10 +5,19 @@ a key could be counted have a public name there; what is not public of it is use
 this module alone, and `tests/edge_runtime/agent/test_tuf_attacks.py` holds it.
 """
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 
-from tuf.api.metadata import Key, Role, Root, Signed, Targets, Timestamp
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_public_key,
+)
+from tuf.api.exceptions import RepositoryError
+from tuf.api.metadata import Key, Role, Root, Signed, TargetFile, Targets, Timestamp
 from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 from tuf.ngclient._internal.trusted_metadata_set import TrustedMetadataSet
 
@@ -49,6 +58,16 @@ class StrictUpdater(Updater):
         self._trusted_set = _UniqueKeys(root, _CONFIG.envelope_type)
         self._trusted_set.reference_time = now
 
+    def refresh(self) -> None:
+        """Look at the top-level roles."""
+        with _readable():
+            super().refresh()
+
+    def get_targetinfo(self, target_path: str) -> TargetFile | None:
+        """Return what the roles say of a target, None when nothing."""
+        with _readable():
+            return super().get_targetinfo(target_path)
+
     @property
     def root(self) -> Root:
         """The root that was reached."""
@@ -85,6 +104,20 @@ class _UniqueKeys(TrustedMetadataSet):
         super()._add(role, signed, delegator)
 
 
+@contextmanager
+def _readable() -> Iterator[None]:
+    """Refuse what python-tuf stumbles over: a key, a name of another type.
+
+    Raises:
+        RepositoryError: In place of what was raised.
+    """
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        kind = type(error).__name__
+        raise RepositoryError(f"its metadata cannot be read ({kind})") from error
+
+
 def _count_once(roles: Iterable[Role], keys: dict[str, Key]) -> None:
     """Leave each role one name for each key."""
     for role in roles:
@@ -92,8 +125,14 @@ def _count_once(roles: Iterable[Role], keys: dict[str, Key]) -> None:
         role.keyids = [keyid for keyid in role.keyids if keyid in named.values()]
 
 
-def _content(keys: dict[str, Key], keyid: str) -> tuple[str, str, str]:
+def _content(keys: dict[str, Key], keyid: str) -> bytes:
+    """Return what a key is, however it is written down and for whatever scheme."""
     key = keys.get(keyid)
-    if key is None:
-        return (keyid, "", "")
-    return (key.keytype, key.scheme, str(key.keyval.get("public")))
+    public = str(key.keyval.get("public")) if key else keyid
+    with contextlib.suppress(ValueError, UnsupportedAlgorithm):
+        if "PUBLIC KEY" not in public:
+            return bytes.fromhex(public)
+        return load_pem_public_key(public.encode()).public_bytes(
+            Encoding.DER, PublicFormat.SubjectPublicKeyInfo
+        )
+    return public.encode()

@@ -41,18 +41,19 @@ class DatedSocket(ssl.SSLSocket):
             ssl.SSLCertVerificationError: A certificate's time is over.
         """
         super().do_handshake(block)
-        # Nothing else makes these.
+        # Nothing else makes these, and only where there is a clock.
         context = cast("TlsContext", self.context)
-        begins_at = max(map(context.check_dates, _verified_chain(self)))
-        if not context.is_past(begins_at):
-            host, begins = self.server_hostname, begins_at.isoformat()
-            log("certificate_not_yet_valid", host=host, begins=begins)
+        clock = cast("Clock", context.clock)
+        _check_dates(_verified_chain(self), clock, self.server_hostname)
 
 
 class TlsContext(ssl.SSLContext):
     """How the agent speaks TLS: to whom the authorities vouch for, by name.
 
     Inherited from, for want of a seam: urllib3 and paho ask a context for each socket.
+
+    Attributes:
+        clock: Judges the dates where it is not sure; OpenSSL does without one.
     """
 
     def __new__(cls, *_: object, **__: object) -> Self:
@@ -63,16 +64,12 @@ class TlsContext(ssl.SSLContext):
         return context
 
     def __init__(self, ca_file: Path | None = None, clock: Clock | None = None) -> None:
-        """Trust the authorities in `ca_file` alone, or those of this machine.
-
-        Args:
-            ca_file: Certificates in PEM.
-            clock: Judges the dates where it is not sure; OpenSSL does without one.
+        """Trust the authorities in `ca_file`, in PEM; without it, this machine's.
 
         Raises:
             SettingsError: The file has no certificates.
         """
-        self._clock = clock
+        self.clock = clock
         self._lock = threading.Lock()
         self._has_authorities = ca_file is not None
         if ca_file is not None:
@@ -95,23 +92,6 @@ class TlsContext(ssl.SSLContext):
                 raise
         return connection
 
-    def check_dates(self, certificate: x509.Certificate) -> datetime:
-        """Refuse a certificate that cannot be good now; return when it began.
-
-        What the machine's own clock shows is enough, as it is for everybody. Would
-        the floor have to agree, then who once stole the key that raises it could shut
-        out for good whoever comes to take that key away.
-
-        Raises:
-            ssl.SSLCertVerificationError: Its time is over.
-        """
-        begins_at = certificate.not_valid_before_utc
-        ends_at = certificate.not_valid_after_utc
-        is_shown = self._clock.shows(begins_at, ends_at)
-        if not is_shown and not self._clock.allows(ends_at):
-            raise _refusal(f"a certificate ended at {ends_at:%Y-%m-%d %H:%M} UTC")
-        return begins_at
-
     def _wrap(self, sock: socket.socket, options: dict[str, Any]) -> ssl.SSLSocket:
         """Return TLS over `sock`, before the handshake.
 
@@ -124,7 +104,7 @@ class TlsContext(ssl.SSLContext):
                 self._has_authorities = True
             flags = self.verify_flags
             try:
-                if self._clock is not None and not self._clock.is_sure:
+                if self.clock is not None and not self.clock.is_sure:
                     self.verify_flags |= NO_CHECK_TIME
                     self.sslsocket_class = DatedSocket
                 return super().wrap_socket(
@@ -142,6 +122,28 @@ def _trust(context: ssl.SSLContext, ca_file: Path) -> None:
         raise SettingsError(
             f"expected certificates in PEM, came something else: {ca_file}"
         ) from error
+
+
+def _check_dates(chain: list[x509.Certificate], clock: Clock, host: str | None) -> None:
+    """Refuse a chain that cannot be good now.
+
+    What the machine's own clock shows is enough, as it is for everybody. Had the floor
+    to agree, then who once stole the key that raises it could shut out for good
+    whoever comes to take that key away.
+
+    Raises:
+        ssl.SSLCertVerificationError: A certificate's time is over.
+    """
+    begins_at = None
+    for certificate in chain:
+        ends_at = certificate.not_valid_after_utc
+        if clock.shows(certificate.not_valid_before_utc, ends_at):
+            continue
+        if not clock.allows(ends_at):
+            raise _refusal(f"a certificate ended at {ends_at:%Y-%m-%d %H:%M} UTC")
+        begins_at = certificate.not_valid_before_utc
+    if begins_at is not None:
+        log("certificate_not_yet_valid", host=host, begins=begins_at.isoformat())
 
 
 def _verified_chain(connection: ssl.SSLSocket) -> list[x509.Certificate]:

@@ -35,6 +35,9 @@ from edge_runtime.agent.web import Web
 from packhorse.errors import UntrustedError
 from packhorse.trust_root import SIGNED_AT
 
+_HISTORY = "root_history"
+"""Where python-tuf keeps every root that it followed."""
+
 
 @dataclass(frozen=True, slots=True)
 class View:
@@ -187,12 +190,16 @@ class TrustedRepository:
     def _make_scratch(self) -> Path:
         """Return a fresh copy of the trusted metadata for python-tuf to work on."""
         scratch = self.state_dir / "trust" / "scratch"
-        shutil.rmtree(scratch, ignore_errors=True)
+        # What stands in the way was put there by a broken disk, or by hand.
+        if not scratch.parent.is_dir():
+            durable.unlink(scratch.parent)
         durable.make_dir(scratch.parent)
-        if self.metadata_dir.is_dir():
-            shutil.copytree(self.metadata_dir.resolve(), scratch)
-        else:
-            scratch.mkdir()
+        if scratch.is_dir():
+            shutil.rmtree(scratch)
+        scratch.unlink(missing_ok=True)
+        (scratch / _HISTORY).mkdir(parents=True)
+        for name, body in _read_tree(self.metadata_dir).items():
+            (scratch / name).write_bytes(body)
         return scratch
 
     def _adopt(self, scratch: Path) -> None:
@@ -201,12 +208,19 @@ class TrustedRepository:
         shutil.rmtree(scratch)
         if not found or found == _read_tree(self.metadata_dir):
             return
+        if not self.metadata_dir.is_symlink():
+            durable.remove_tree(self.metadata_dir)
         # What a full disk cut short gives its space back first.
-        self._remove_generations_but(self.metadata_dir.resolve().name)
+        self._remove_generations_but(self._generation())
         generation = self._next_generation()
         durable.write_tree(generation, found)
         durable.symlink_swap(self.metadata_dir, f"trust/{generation.name}")
         self._remove_generations_but(generation.name)
+
+    def _generation(self) -> str:
+        """Return the name of the generation that counts; empty where there is none."""
+        link = self.metadata_dir
+        return link.readlink().name if link.is_symlink() else ""
 
     def _next_generation(self) -> Path:
         """Return the next generation's folder, which is still to be made."""
@@ -238,9 +252,10 @@ def _online_keys(root: Root) -> set[tuple[str, str]]:
 
 
 def _read_tree(folder: Path) -> dict[str, bytes]:
-    """Return the content of every file under `folder` by its relative path."""
+    """Return the content of python-tuf's files in `folder`, by relative path."""
+    paths = [*folder.glob("*.json"), *folder.glob(f"{_HISTORY}/*.root.json")]
     return {
         str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
+        for path in sorted(paths)
         if path.is_file()
     }

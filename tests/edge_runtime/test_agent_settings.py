@@ -32,9 +32,24 @@ def test_the_agent_reads_its_settings(agent):
     assert agent_settings({**agent, "PACKHORSE_MQTT_URL": ""}).mqtt is None
 
 
+def test_a_private_authority_vouches_for_the_broker_too(agent, tmp_path):
+    ours, the_brokers = tmp_path / "ca.pem", tmp_path / "broker.pem"
+    ours.touch()
+    the_brokers.touch()
+    assert agent_settings(agent).ca_file is None
+
+    agent["PACKHORSE_CA_FILE"] = str(ours)
+    assert agent_settings(agent).ca_file == ours
+    assert agent_settings(agent).mqtt.ca_file == ours
+
+    agent["PACKHORSE_MQTT_CA_FILE"] = str(the_brokers)
+    assert agent_settings(agent).mqtt.ca_file == the_brokers
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("PACKHORSE_CA_FILE", "/nowhere/ca.pem"),
         ("PACKHORSE_DEVICE", ""),
         ("PACKHORSE_MODEL", "Magika"),
         ("PACKHORSE_RING", "100"),

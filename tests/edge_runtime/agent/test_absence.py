@@ -1,9 +1,12 @@
 """What happened while a gateway was off is obeyed on its first contact."""
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from edge_runtime.agent.clock import Clock
+from edge_runtime.agent.loop import build_agent
 from packhorse.assignment import RolloutDocument
 from packhorse.report import DeviceState
 from tests.edge_runtime.agent.bundles import release
@@ -103,3 +106,28 @@ def test_a_gateway_that_missed_every_release_but_the_last_goes_straight_to_it(
     assert answer[1] == "magika@4"
     assert len(cloud.server.bundle_requests()) == 1
     assert {r.release for r in told()} == {release(1), release(4)}
+
+
+def test_a_gateway_that_was_off_for_90_days_serves_on_until_there_is_fresh_metadata(
+    settings, identity, spool, state_dir, tmp_path, repository, cloud, told
+):
+    log = tmp_path / "serve.log"
+    with running_gateway(state_dir, log):
+        serve_first(build_agent(settings, identity, spool), cloud)
+    # Signed while it was away, and over since long.
+    cloud.publish(RolloutDocument("magika", 2, stable=cloud.offer(2)))
+    later = datetime.now(UTC) + timedelta(days=90)
+    clock = Clock(state_dir, wall_time=lambda: later, is_synchronised=lambda: True)
+    agent = build_agent(settings, identity, spool, clock)
+    cloud.server.requests.clear()
+
+    with running_gateway(state_dir, log) as gateway:
+        run(agent)
+        assert gateway.infer(1, 2, 3)[1] == "magika@1"
+        assert cloud.server.bundle_requests() == []
+        assert (told()[-1].state, told()[-1].release) == (DeviceState.FAILED, None)
+        assert "expired" in told()[-1].reason
+
+        repository.refresh_timestamp(expires=later + timedelta(days=1))
+        run(agent)
+        assert gateway.infer(1, 2, 3)[1] == "magika@2"

@@ -111,6 +111,13 @@ def test_a_file_that_is_broken_is_as_good_as_none(clock_at, tmp_path, body):
     assert clock_at(BOOT).now() == OLDEST_BUILD
 
 
+def test_the_last_floor_that_there_can_be_still_tells_the_time(clock_at):
+    clock = clock_at(TODAY, is_synchronised=True)
+    clock.note(datetime.max.replace(tzinfo=UTC))
+
+    assert clock.now() == datetime.max.replace(tzinfo=UTC)
+
+
 def test_whoever_asks_for_the_time_is_told_it_on_a_disk_that_refuses(
     clock_at, tmp_path
 ):

@@ -3,12 +3,23 @@
 Source: The Update Framework, 1.0.34, 1.5.2 "Goals to protect against specific attacks"
 """
 
+import base64
+import json
+import os
+import shutil
 from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_public_key,
+)
+from securesystemslib.formats import encode_canonical
 from securesystemslib.signer import CryptoSigner
 
 from edge_runtime.agent.clock import Clock
@@ -473,6 +484,46 @@ def test_one_key_under_many_names_counts_once(client, simulator):
         client.refresh()
 
 
+def compress(pem):
+    """Write a P-256 key with one coordinate, which says as much as two."""
+    point = load_pem_public_key(pem.encode()).public_bytes(
+        Encoding.X962, PublicFormat.CompressedPoint
+    )
+    head = bytes.fromhex("3039301306072a8648ce3d020106082a8648ce3d030107032200")
+    body = base64.encodebytes(head + point).decode()
+    return f"-----BEGIN PUBLIC KEY-----\n{body}-----END PUBLIC KEY-----\n"
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda pem: pem.rstrip("\n"),
+        lambda pem: pem.replace("\n", "\r\n"),
+        compress,
+    ],
+    ids=["no end of line", "other ends of lines", "compressed point"],
+)
+def test_one_key_written_in_two_ways_counts_once(client, simulator, write):
+    root = simulator.signed["root"]
+    private = ec.generate_private_key(ec.SECP256R1())
+    signers = [CryptoSigner(private)]
+    key = signers[0].public_key
+    other = {"public": write(key.keyval["public"])}
+    assert other != key.keyval
+    twin = type(key)("a" * 64, "ecdsa-sha2-nistp256", key.scheme, other)
+    signers.append(CryptoSigner(private, twin))
+    simulator.replace_keys("timestamp")
+    root.add_key(key, "timestamp")
+    root.add_key(twin, "timestamp")
+    simulator.set_threshold("timestamp", 2)
+    simulator.bump("root")
+    simulator.signed["timestamp"].version += 1
+    simulator.write("timestamp", signers=signers)
+
+    with pytest.raises(UntrustedError, match="1/2"):
+        client.refresh()
+
+
 def test_a_key_of_another_role_signs_nothing(client, simulator):
     simulator.signed["timestamp"].version += 1
     simulator.write("timestamp", signers=simulator.signers["snapshot"])
@@ -592,3 +643,192 @@ def test_a_delegated_role_that_lost_its_key_is_refused(client, simulator):
 
     with pytest.raises(UntrustedError):
         client.fetch("role-file")
+
+
+# Metadata that is signed as it should be, and nonsense
+
+
+def sign_anew(simulator, role, change):
+    """Change what `role` says, beyond what python-tuf would write, and sign it."""
+    simulator.publish(role)
+    version = "" if role == "timestamp" else f"{simulator.signed[role].version}."
+    path = simulator.metadata / f"{version}{role}.json"
+    signed = json.loads(path.read_bytes())["signed"]
+    change(signed)
+    body = encode_canonical(signed).encode()
+    signatures = [signer.sign(body).to_dict() for signer in simulator.signers[role]]
+    path.write_text(json.dumps({"signed": signed, "signatures": signatures}))
+
+
+@pytest.mark.parametrize("role", ["root", "timestamp", "snapshot", "targets"])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("version", 0),
+        ("version", "3"),
+        ("_type", "mirrors"),
+        ("_type", [1]),
+        ("spec_version", "2.0.0"),
+        ("spec_version", 1),
+        ("expires", "2099-01-01"),
+        ("expires", "2099-01-01T00:00:00+00:00"),
+        ("expires", None),
+    ],
+)
+def test_a_field_of_another_form_is_refused(client, simulator, role, field, value):
+    sign_anew(simulator, role, lambda signed: signed.update({field: value}))
+
+    with pytest.raises(UntrustedError):
+        client.refresh()
+
+
+@pytest.mark.parametrize("role", ["root", "timestamp", "snapshot", "targets"])
+def test_fields_that_nobody_knows_are_signed_and_passed_over(client, simulator, role):
+    sign_anew(simulator, role, lambda signed: signed.update(later={"a": [None, True]}))
+
+    assert client.fetch("file") == [b"content"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"threshold": 0}, {"threshold": -1}, {"threshold": 9}, {"keyids": []}],
+    ids=str,
+)
+def test_a_role_that_nobody_can_sign_for_is_trusted_no_more(client, simulator, change):
+    sign_anew(simulator, "root", lambda root: root["roles"]["timestamp"].update(change))
+
+    with pytest.raises(UntrustedError):
+        client.refresh()
+
+
+def test_a_key_that_cannot_be_read_is_a_refusal_and_no_crash(client, simulator):
+    """python-tuf alone would end with a TypeError."""
+    strange = {"keytype": "rsa", "scheme": "pgp+rsa-pkcsv1.5"}
+
+    def change(root):
+        root["keys"]["strange"] = {**strange, "keyval": {"public": "x"}}
+        root["roles"]["timestamp"]["keyids"].append("strange")
+
+    sign_anew(simulator, "root", change)
+    path = simulator.metadata / "timestamp.json"
+    timestamp = json.loads(path.read_bytes())
+    timestamp["signatures"].append({"keyid": "strange", "sig": "00" * 64})
+    path.write_text(json.dumps(timestamp))
+
+    with pytest.raises(UntrustedError, match="cannot be read"):
+        client.refresh()
+
+
+@pytest.mark.parametrize("name", [5, "", "targets", "timestamp"])
+def test_a_role_of_an_impossible_name_is_a_refusal_and_no_crash(
+    client, simulator, name
+):
+    simulator.delegate("role")
+    simulator.publish("role")
+    rename = lambda targets: targets["delegations"]["roles"][0].update(name=name)  # noqa: E731
+    sign_anew(simulator, "targets", rename)
+
+    with pytest.raises(UntrustedError):
+        client.fetch("nowhere")
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"hashes": {}}, UntrustedError),
+        ({"hashes": {"md5": "9a0364b9e99bb480dd25e1f0284c8555"}}, UnavailableError),
+        ({"hashes": {"sha256": "../../file"}}, UnavailableError),
+        ({"length": 0}, UntrustedError),
+        ({"length": -1}, UntrustedError),
+        ({"length": 2**70}, UntrustedError),
+        ({"length": "7"}, UntrustedError),
+    ],
+    ids=str,
+)
+def test_a_target_without_a_hash_and_a_length_is_not_read(
+    client, simulator, change, error
+):
+    sign_anew(
+        simulator, "targets", lambda signed: signed["targets"]["file"].update(change)
+    )
+
+    with pytest.raises(error):
+        client.fetch("file")
+
+
+@pytest.mark.parametrize(
+    ("prefix", "expected"),
+    [("", b"x"), ("fd", b"x"), ("7", None), ("FD", None)],
+)
+def test_hash_prefixes_are_given_as_paths_are(client, simulator, prefix, expected):
+    simulator.delegate("role")
+    simulator.add_target("in/f", b"x", "role")
+    simulator.publish("role")
+
+    def change(targets):
+        role = targets["delegations"]["roles"][0]
+        del role["paths"]
+        role["path_hash_prefixes"] = [prefix]
+
+    sign_anew(simulator, "targets", change)
+
+    assert client.fetch("in/f") == [expected]
+
+
+# What stands on the gateway's own disk
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda state: replace_by_file(state / "trust"),
+        lambda state: replace_by_file(state / "trusted"),
+        lambda state: replace_by_file(state / "trust" / "scratch"),
+        lambda state: replace_by_link(state / "trusted", "trusted"),
+        lambda state: replace_by_link(state / "trusted", "/etc"),
+        lambda state: replace_by_folder(state / "trusted"),
+        lambda state: replace_by_folder(state / "trust" / "1" / "timestamp.json"),
+        lambda state: replace_by_folder(state / "trust" / "1" / "root.json"),
+        lambda state: replace_by_file(state / "trust" / "1" / "root_history"),
+        lambda state: os.mkfifo(state / "trust" / "1" / "pipe.json"),
+    ],
+    ids=[
+        *("trust is a file", "trusted is a file", "scratch is a file"),
+        *("trusted is a circle", "trusted leads away", "trusted is a folder"),
+        *("timestamp is a folder", "root is a folder", "no history", "a pipe"),
+    ],
+)
+def test_whatever_stands_in_the_way_on_the_disk_the_next_look_goes_on(
+    client, simulator, damage
+):
+    client.refresh()
+
+    damage(client.repository.state_dir)
+    simulator.publish("timestamp")
+
+    for _ in range(2):
+        assert client.fetch("file") == [b"content"]
+        assert client.trusted("timestamp") == served(simulator, "timestamp")
+        assert client.repository.metadata_dir.is_symlink()
+
+
+def remove(path):
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
+
+
+def replace_by_file(path):
+    remove(path)
+    path.write_bytes(b"x")
+
+
+def replace_by_folder(path):
+    remove(path)
+    path.mkdir()
+    (path / "x").write_bytes(b"x")
+
+
+def replace_by_link(path, points_to):
+    remove(path)
+    path.symlink_to(points_to)
