@@ -12,6 +12,7 @@ a process with a loop and threads cannot fork a new one.
 import asyncio
 import contextlib
 import os
+import signal
 import socket
 import threading
 from collections.abc import Mapping, Sequence
@@ -21,7 +22,7 @@ from pathlib import Path
 import orjson
 
 from edge_runtime.child import Child
-from edge_runtime.errors import WorkerError
+from edge_runtime.errors import KilledError, WorkerError
 from edge_runtime.load import Load, shared_numbers
 from edge_runtime.log import log
 from edge_runtime.shared_board import SharedBoard
@@ -31,6 +32,9 @@ ORDER_S = 8.0
 
 HEALTH_S = 4.0
 """Less than the supervisor waits to hear that a release on probation is well."""
+
+_END_S = 0.3
+"""Time for a process whose line has ended to end, too: a way back is in a hurry."""
 
 Document = Mapping[str, object]
 
@@ -139,6 +143,23 @@ class Mates:
         waits = [_reply(mate, self._number, limit_s) for mate in self._mates]
         for reply in await asyncio.gather(*waits):
             _check(reply)
+
+    async def check_whole(self) -> None:
+        """See whether every mate is there.
+
+        Raises:
+            KilledError: One was killed from outside.
+            WorkerError: One ended in another way.
+        """
+        if not self._lost.done():
+            return
+        child = self._lost.result()
+        with contextlib.suppress(TimeoutError):  # its line may end before it does
+            async with asyncio.timeout(_END_S):
+                await child.wait()
+        if child.returncode == -signal.SIGKILL:
+            raise KilledError("one of its processes was killed")
+        raise WorkerError("one of its processes ended")
 
     async def lost(self) -> Child:
         """Wait for a mate to end unasked; how it did is known once all have ended."""

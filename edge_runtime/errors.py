@@ -58,7 +58,7 @@ class WorkerError(EdgeError):
 
 
 class KilledError(WorkerError):
-    """A worker was killed from outside before it was ready: no word on its release."""
+    """A worker, or a process of it, was killed from outside: no word on its release."""
 
 
 class BenchError(EdgeError):

@@ -14,7 +14,7 @@ import signal
 from dataclasses import replace
 
 from edge_runtime.duty import Duty
-from edge_runtime.errors import EdgeError, WorkerError
+from edge_runtime.errors import EdgeError, KilledError, WorkerError
 from edge_runtime.handover import gone_back
 from edge_runtime.log import log
 from edge_runtime.probation import Probation
@@ -116,9 +116,15 @@ class Guard:
 
     async def _judge(self, worker: WorkerProcess) -> None:
         """Go back from a release that does not pass its probation."""
-        verdict = await self._probation.verdict(
-            worker, lambda: worker is self._shift.current
-        )
+        try:
+            verdict = await self._probation.verdict(
+                worker, lambda: worker is self._shift.current
+            )
+        except KilledError:
+            async with self.turn:
+                if worker is self._shift.current:
+                    await self._returned(worker, -signal.SIGKILL)
+            return
         async with self.turn:
             if worker is not self._shift.current:
                 return

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from edge_runtime.errors import WorkerError
+from edge_runtime.errors import KilledError, WorkerError
 from edge_runtime.health import run_health_command
 from edge_runtime.log import log
 from edge_runtime.settings import HealthSettings
@@ -47,6 +47,9 @@ class Probation:
         """Watch a worker; return why its release failed, or "" once it has passed.
 
         Ends early, with "", when the worker is not on duty any more.
+
+        Raises:
+            KilledError: One of its processes was killed from outside.
         """
         running = asyncio.ensure_future(self._run_command(worker, is_on_duty))
         asking = asyncio.ensure_future(self._ask(worker, is_on_duty, running))
@@ -72,6 +75,8 @@ class Probation:
         while is_on_duty():
             try:
                 await worker.check_health(limit_s=ANSWER_S)
+            except KilledError:
+                raise
             except WorkerError as error:
                 return f"its worker is not ready: {error}" if worker.is_alive else ""
             left_s = until_s - time.monotonic()

@@ -51,7 +51,7 @@ async def _run(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     supervisor = Supervisor(settings, open_slots(settings.state_dir), listener)
-    control = await serve_control(settings.state_dir, supervisor.obey)
+    control = await _listen_to_orders(settings, supervisor)
     host, port = listener.getsockname()[:2]
     log("serving", host=host, port=port, state_dir=str(settings.state_dir))
     booting = asyncio.create_task(supervisor.boot())
@@ -61,13 +61,26 @@ async def _run(
     pulse.cancel()
     manager.stopping()
     log("stopping")
-    control.close()
+    if control is not None:
+        control.close()
     listener.close()
     booting.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await booting
     await supervisor.stop()
-    socket_path(settings.state_dir).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        socket_path(settings.state_dir).unlink(missing_ok=True)
+
+
+async def _listen_to_orders(
+    settings: ServeSettings, supervisor: Supervisor
+) -> asyncio.Server | None:
+    """Open the control socket; on a disk that takes nothing, serve without one."""
+    try:
+        return await serve_control(settings.state_dir, supervisor.obey)
+    except OSError as error:
+        log("control_failed", reason=error.strerror)
+        return None
 
 
 def _listen(settings: ServeSettings) -> socket.socket:

@@ -34,7 +34,7 @@ from edge_runtime.answering import Answering
 from edge_runtime.arenas import limit_arenas
 from edge_runtime.confined import MEMORY_PER_BYTE
 from edge_runtime.crew import HEALTH_S, Crew, Mates, fork_crew
-from edge_runtime.errors import EdgeError, WorkerError
+from edge_runtime.errors import EdgeError, KilledError, WorkerError
 from edge_runtime.http.tls import REFRESH_S
 from edge_runtime.log import log
 from edge_runtime.models.listing import describe_models
@@ -142,6 +142,7 @@ class Worker:
                 reply = await self._carry_out(order)
             except (EdgeError, OSError) as error:
                 reply = {"ok": False, "reason": str(error)[:REASON_MAX]}
+                reply["is_killed"] = isinstance(error, KilledError)
             await _say(writer, {**reply, "number": order["number"]})
 
     async def _carry_out(self, order: Mapping[str, str]) -> dict[str, object]:
@@ -149,7 +150,7 @@ class Worker:
             case "health":
                 await self._check_health(order)
             case "accept":
-                self._check_whole()
+                await self._mates.check_whole()
                 await self._mates.order(order)
                 tls = self._answering.tls
                 context = tls.context if tls else None
@@ -180,17 +181,13 @@ class Worker:
         Raises:
             WorkerError: It is not, in one of them.
         """
-        self._check_whole()
+        await self._mates.check_whole()
         if self._config.slot:
             model = self._models.all()[0]
             if not model.is_ready:
                 model.try_again()
                 raise WorkerError(model.reason)
         await self._mates.order(order, limit_s=HEALTH_S)
-
-    def _check_whole(self) -> None:
-        if self._is_short:
-            raise WorkerError("one of its processes ended")
 
     async def _drain(self) -> None:
         """Let the connections end; the process stays warm for a way back."""

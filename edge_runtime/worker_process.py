@@ -94,9 +94,12 @@ class WorkerProcess:
         """Ask whether its release is ready, in all of its processes.
 
         Raises:
+            KilledError: One of its processes was killed from outside.
             WorkerError: It is not, or the worker ended, or did not say in time.
         """
         reply = await self.order("health", limit_s=limit_s)
+        if reply.get("is_killed") is True:
+            raise KilledError(str(reply["reason"]))
         if reply["ok"] is not True:
             raise WorkerError(str(reply["reason"]))
 

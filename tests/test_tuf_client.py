@@ -2,15 +2,12 @@
 
 import subprocess
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
-from tuf.api.metadata import Metadata
 
 from tests.tuf_repository import RepositoryServer
 from tests.tuf_simulator import TufSimulator, now
-
-COMMAND = Path(__file__).parent / "tuf_client"
+from tests.tuf_suite import COMMAND, Suite
 
 
 @pytest.fixture
@@ -25,63 +22,23 @@ def server(simulator):
     server.stop()
 
 
-class Suite:
-    """Runs the command, and looks at what it leaves behind."""
-
-    def __init__(self, folder, server):
-        self.metadata_dir = folder / "metadata"
-        self.target_dir = folder / "downloads"
-        self.metadata_dir.mkdir()
-        self.target_dir.mkdir()
-        self._server = server
-        self._folder = folder
-
-    def init(self, root):
-        file = self._folder / "initial_root.json"
-        file.write_bytes(root)
-        return self._run("init", str(file))
-
-    def refresh(self):
-        return self._run("--metadata-url", f"{self._server.url}/metadata/", "refresh")
-
-    def download(self, *names):
-        options = ["--metadata-url", f"{self._server.url}/metadata"]
-        for name in names:
-            options += ["--target-name", name]
-        options += ["--target-dir", str(self.target_dir)]
-        options += ["--target-base-url", f"{self._server.url}/targets/"]
-        return self._run(*options, "download")
-
-    def _run(self, *arguments):
-        command = [COMMAND, "--metadata-dir", str(self.metadata_dir), *arguments]
-        return subprocess.run(command, check=False, capture_output=True).returncode
-
-    def trusted(self):
-        """Return the versions of all that is trusted, by its file's name."""
-        return {
-            path.name.removesuffix(".json"): Metadata.from_file(
-                str(path)
-            ).signed.version
-            for path in self.metadata_dir.glob("*.json")
-        }
-
-    def downloaded(self):
-        """Return the content of every file under the folder for targets."""
-        files = [path for path in self.target_dir.rglob("*") if path.is_file()]
-        return sorted(path.read_bytes() for path in files)
-
-    def asked(self):
-        """Return the files asked for since the last call, in order."""
-        asked = [path.partition("/metadata/")[2] for path, _ in self._server.requests]
-        self._server.requests.clear()
-        return asked
-
-
 @pytest.fixture
 def suite(tmp_path, server):
     folder = tmp_path / "suite"
     folder.mkdir()
     return Suite(folder, server)
+
+
+def test_the_command_does_so_in_processes_of_its_own(tmp_path, server, simulator):
+    simulator.add_target("file", b"content")
+    simulator.publish("targets")
+    suite = Suite(tmp_path, server, command=[COMMAND])
+
+    assert suite.init(simulator.root_bytes) == 0
+    assert suite.refresh() == 0
+    assert suite.download("file") == 0
+    assert suite.download("nowhere") == 1
+    assert suite.downloaded() == [b"content"]
 
 
 def test_init_trusts_the_root_and_asks_nobody(suite, simulator):

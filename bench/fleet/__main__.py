@@ -1,8 +1,11 @@
 """`make bench-fleet`: what polling and updating cost, for fleets of several sizes."""
 
 import argparse
+import datetime as dt
 import json
 import multiprocessing
+import os
+import platform
 import subprocess
 import sys
 import tempfile
@@ -16,11 +19,12 @@ from pathlib import Path
 
 from bench.fleet.gateway import Played, Share, play
 from bench.fleet.publisher import Publisher
-from bench.fleet.report import draw, write_document
+from bench.fleet.report import MARKS, draw, write_document
 from bench.serving.progress import Progress
 
 _HERE = Path(__file__).parent
 _SIZES = (100, 1_000, 10_000)
+_PAGE = _HERE.parents[1] / "docs" / "reliability.md"
 _BATCH = 25
 """Gateways that a process plays before it tells how far it is."""
 _FAST_DISK = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
@@ -29,7 +33,7 @@ _ASK_S = 30.0
 _EPILOG = """\
 examples:
   make bench-fleet
-      fleets of 100, 1,000 and 10,000 gateways; some 20 minutes on two cores;
+      fleets of 100, 1,000 and 10,000 gateways; some 10 minutes on two cores;
       writes bench/fleet/results.jsonl, results.png and docs/reliability.md's table
   make bench-fleet ARGS='--sizes 50,200'
       a minute; prints only
@@ -89,7 +93,7 @@ def main() -> int:
     try:
         for size in sizes:
             rows += _measure(size, arguments, progress)
-    except (FleetError, OSError) as error:
+    except (FleetError, OSError, ValueError) as error:
         sys.stderr.write(f"\nbench-fleet: {error}\n")
         return 1
     except KeyboardInterrupt:
@@ -100,8 +104,19 @@ def main() -> int:
     if tuple(sizes) == _SIZES:
         (_HERE / "results.jsonl").write_text(lines)
         draw(_HERE / "results.jsonl", _HERE / "results.png")
+        _record(write_document(lines))
     sys.stdout.write(lines if arguments.json else write_document(lines))
     return 0
+
+
+def _record(table: str) -> None:
+    """Put the table into the page."""
+    at = dt.datetime.now(dt.UTC).strftime("%F %R UTC")
+    said = (
+        f"Measured {at} on {os.cpu_count()} cores, Python {platform.python_version()}"
+    )
+    picture = "![What a fleet reads](../bench/fleet/results.png)"
+    MARKS.write(_PAGE, f"{said}:\n\n{table}\n{picture}")
 
 
 class FleetError(Exception):

@@ -5,7 +5,10 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from bench.marks import Marks
 from bench.serving.venvs import make_venv
+
+MARKS = Marks("<!-- fleet -->", "<!-- /fleet -->")
 
 _PLOT_S = 120
 _REPORTS = "reports"

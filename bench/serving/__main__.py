@@ -14,7 +14,7 @@ from bench.serving.entrants import ENTRANTS, LIMIT, Entrant
 from bench.serving.load import LoadError, find_wrk
 from bench.serving.onnx_models import write_models
 from bench.serving.progress import Progress
-from bench.serving.report import document, write_between_marks
+from bench.serving.report import MARKS, document
 from bench.serving.results import LeftOut, Setup, Writer, read_results
 from bench.serving.ring import Plan, Ring
 from bench.serving.running import ROOT, Place
@@ -81,7 +81,7 @@ def _measure(arguments: argparse.Namespace) -> None:
     plot = _draw(place, target)
     _print(document(results, is_whole=is_whole))
     if is_whole:
-        write_between_marks(_README, document(results, plot=f"serving/{plot.name}"))
+        MARKS.write(_README, document(results, plot=f"serving/{plot.name}"))
     _print(f"\nresults: {target}\nplot: {plot}")
 
 

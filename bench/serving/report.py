@@ -4,14 +4,17 @@ import statistics
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from bench.marks import Marks
 from bench.serving.cells import CELLS
 from bench.serving.entrants import ENTRANTS, OURS
 from bench.serving.goals import MISSING, judge, time_text
 from bench.serving.results import Results
 from bench.serving.ring import SESSION
 
-BEGIN = "<!-- make bench-serving writes from here -->"
-END = "<!-- to here -->"
+MARKS = Marks(
+    "<!-- make bench-serving writes from here -->",
+    "<!-- to here -->",
+)
 
 _WORDS = {True: "yes", False: "**no**", None: "not measured"}
 
@@ -116,19 +119,6 @@ def document(results: Results, *, plot: str = "", is_whole: bool = True) -> str:
     if plot:
         parts.append(f"![CPU time for each request]({plot})")
     return "\n\n".join(parts)
-
-
-def write_between_marks(readme: Path, text: str) -> None:
-    """Put the text where the marks are.
-
-    Raises:
-        ValueError: The file has no marks.
-    """
-    before, begin, rest = readme.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"expected {BEGIN!r} and {END!r} in {readme}")
-    readme.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -13,7 +13,7 @@ import uvloop
 from bench.serving.progress import Progress
 from bench.serving.running import ROOT
 from bench.switch.gateway import GatewayError
-from bench.switch.report import draw, write_between_marks, write_document
+from bench.switch.report import MARKS, draw, write_document
 from bench.switch.results import Results, load_results, save_results
 from bench.switch.run import Measured, Plan, measure
 from edge_runtime.errors import EdgeError
@@ -105,7 +105,7 @@ def _keep(results: Results, arguments: argparse.Namespace) -> None:
         draw(path.absolute(), picture)
     if is_whole and not arguments.json:
         shown = f"![Switches under load](../{picture.relative_to(ROOT)})\n"
-        write_between_marks(_PAGE, f"{write_document(results)}\n{shown}")
+        MARKS.write(_PAGE, f"{write_document(results)}\n{shown}")
     _print(f"results: {path}")
 
 

@@ -4,11 +4,12 @@ import statistics
 import subprocess
 from pathlib import Path
 
+from bench.marks import Marks
 from bench.serving.running import ROOT
 from bench.serving.venvs import make_venv
 from bench.switch.results import Results
 
-BEGIN, END = "<!-- switches -->", "<!-- /switches -->"
+MARKS = Marks("<!-- switches -->", "<!-- /switches -->")
 """Between these stands the table of the last whole run."""
 
 _PLOT_S = 120
@@ -39,19 +40,6 @@ def write_document(results: Results) -> str:
         f" {asked}; windows of {results.window_s:g} s."
     )
     return "\n".join([head, "", "| | |", "| --- | --- |", *lines, ""])
-
-
-def write_between_marks(page: Path, text: str) -> None:
-    """Put the text where the marks are.
-
-    Raises:
-        ValueError: The page has no marks.
-    """
-    before, begin, rest = page.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"expected {BEGIN!r} and {END!r} in {page}")
-    page.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{after}")
 
 
 def draw(results: Path, picture: Path) -> None:

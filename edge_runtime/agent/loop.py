@@ -42,6 +42,7 @@ from edge_runtime.agent.tls import TlsContext
 from edge_runtime.agent.trust import Trust
 from edge_runtime.agent.web import Credentials, NoCredentials, Web, open_pool
 from edge_runtime.agent_settings import AgentSettings
+from edge_runtime.alone import open_lock
 from edge_runtime.log import log
 from edge_runtime.service_manager import ServiceManager
 from edge_runtime.slots import open_slots
@@ -179,7 +180,7 @@ def _alone(state_dir: Path) -> Iterator[None]:
     """
     durable.make_dir(state_dir / "agent")
     path = state_dir / "agent" / "lock"
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    descriptor = open_lock(path)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield

@@ -3,7 +3,7 @@
 import pytest
 
 from bench.serving.entrants import OURS, TRITON
-from bench.serving.report import BEGIN, END, document, write_between_marks
+from bench.serving.report import MARKS, document
 from bench.serving.results import LeftOut, Results, Start, Writer, read_results
 from bench.serving.running import ROOT
 from tests.bench.serving.test_goals import SETUP, window
@@ -60,19 +60,21 @@ def test_a_run_without_us_still_has_its_tables():
 
 def test_the_text_between_the_marks_is_replaced(tmp_path):
     readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
-    write_between_marks(readme, "new")
-    write_between_marks(readme, "newer")
-    assert readme.read_text() == f"before\n{BEGIN}\n\nnewer\n\n{END}\nafter\n"
+    readme.write_text(f"before\n{MARKS.begin}\nold\n{MARKS.end}\nafter\n")
+    MARKS.write(readme, "new")
+    MARKS.write(readme, "newer")
+    assert (
+        readme.read_text() == f"before\n{MARKS.begin}\n\nnewer\n\n{MARKS.end}\nafter\n"
+    )
 
 
 def test_a_file_without_marks_is_left_alone(tmp_path):
     readme = tmp_path / "README.md"
     readme.write_text("before")
     with pytest.raises(ValueError, match="expected"):
-        write_between_marks(readme, "new")
+        MARKS.write(readme, "new")
 
 
 def test_the_marks_stand_in_the_readme():
     text = (ROOT / "bench" / "README.md").read_text()
-    assert text.index(BEGIN) < text.index(END)
+    assert text.index(MARKS.begin) < text.index(MARKS.end)

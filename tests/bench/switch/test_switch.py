@@ -8,7 +8,7 @@ import pytest
 from bench.switch import __main__ as command
 from bench.switch.load import Load, questions
 from bench.switch.releases import NAME, answers, install, rows
-from bench.switch.report import BEGIN, END, write_between_marks, write_document
+from bench.switch.report import MARKS, write_document
 from bench.switch.results import (
     Memory,
     Results,
@@ -64,10 +64,10 @@ def test_the_ratio_is_the_median_over_switches():
 
 def test_the_table_stands_between_the_marks(tmp_path):
     page = tmp_path / "page.md"
-    page.write_text(f"above\n{BEGIN}\nold\n{END}\nbelow\n")
+    page.write_text(f"above\n{MARKS.begin}\nold\n{MARKS.end}\nbelow\n")
     for _ in range(2):
-        write_between_marks(page, "new\n")
-    assert page.read_text() == f"above\n{BEGIN}\n\nnew\n\n{END}\nbelow\n"
+        MARKS.write(page, "new\n")
+    assert page.read_text() == f"above\n{MARKS.begin}\n\nnew\n\n{MARKS.end}\nbelow\n"
 
 
 def test_the_two_releases_answer_differently(tmp_path):
