@@ -51,7 +51,7 @@ async def _run(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     supervisor = Supervisor(settings, open_slots(settings.state_dir), listener)
-    control = await _listen_to_orders(settings, supervisor)
+    obeying = asyncio.create_task(_obey(settings, supervisor))
     host, port = listener.getsockname()[:2]
     log("serving", host=host, port=port, state_dir=str(settings.state_dir))
     booting = asyncio.create_task(supervisor.boot())
@@ -61,8 +61,7 @@ async def _run(
     pulse.cancel()
     manager.stopping()
     log("stopping")
-    if control is not None:
-        control.close()
+    obeying.cancel()
     listener.close()
     booting.cancel()
     with contextlib.suppress(asyncio.CancelledError):
@@ -72,15 +71,16 @@ async def _run(
         socket_path(settings.state_dir).unlink(missing_ok=True)
 
 
-async def _listen_to_orders(
-    settings: ServeSettings, supervisor: Supervisor
-) -> asyncio.Server | None:
-    """Open the control socket; on a disk that takes nothing, serve without one."""
-    try:
-        return await serve_control(settings.state_dir, supervisor.obey)
-    except OSError as error:
-        log("control_failed", reason=error.strerror)
-        return None
+async def _obey(settings: ServeSettings, supervisor: Supervisor) -> None:
+    """Take orders; where the disk takes no socket, serve without, and try again."""
+    while True:
+        try:
+            server = await serve_control(settings.state_dir, supervisor.obey)
+        except OSError as error:
+            log("control_failed", reason=error.strerror)
+            await asyncio.sleep(settings.retry_s)
+        else:
+            await server.serve_forever()  # it closes when this is cancelled
 
 
 def _listen(settings: ServeSettings) -> socket.socket:

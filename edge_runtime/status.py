@@ -1,6 +1,7 @@
 """`edge-runtime status`: what lies on this gateway's disk, and what serves."""
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,9 @@ from edge_runtime.handover import Handover, load_handover
 from edge_runtime.hold import read_hold
 from edge_runtime.slots import NAMES, Slots
 from edge_runtime.standing import Standing, read_standing
+
+FREE_BYTES = 65_536
+"""Less holds no report, no metadata and no memory of the agent, each with its copy."""
 
 _ASK_S = 5.0
 
@@ -27,6 +31,7 @@ class GatewayStatus:
         handover: How what serves came to, as far as that is known.
         hold: Why nothing new is begun here; None where nothing is held.
         standing: How the agent stands; None where none ever ran.
+        disk: Why nothing can be written; empty where it can.
     """
 
     active: str
@@ -36,6 +41,7 @@ class GatewayStatus:
     handover: Handover | None = None
     hold: str | None = None
     standing: Standing | None = None
+    disk: str = ""
 
     def document(self) -> str:
         """Say it to a program."""
@@ -47,6 +53,7 @@ class GatewayStatus:
                 "served": self.served,
                 "rolled_back": self._rolled_back(),
                 "hold": self.hold,
+                "disk": self.disk,
                 "agent": self.standing.document() if self.standing else None,
             }
         )
@@ -61,6 +68,8 @@ class GatewayStatus:
         lines += [f"server  {self._server()}", *self._watch()]
         if self.hold is not None:
             lines.append(f"held    {self.hold or 'no reason is given'}")
+        if self.disk:
+            lines.append(f"disk    {self.disk}: nothing new can be taken")
         if self.standing is not None:
             lines += self.standing.sentences()
         return "\n".join([*lines, *self._models()])
@@ -122,7 +131,17 @@ def read_status(state_dir: Path) -> GatewayStatus:
         handover=load_handover(state_dir),
         hold=read_hold(state_dir),
         standing=read_standing(state_dir),
+        disk=_disk(state_dir),
     )
+
+
+def _disk(state_dir: Path) -> str:
+    """Say why the gateway's disk takes nothing."""
+    found = os.statvfs(state_dir)
+    if found.f_flag & os.ST_RDONLY:
+        return "read-only"
+    free_bytes = found.f_bavail * found.f_frsize
+    return f"full, {free_bytes} bytes are free" if free_bytes < FREE_BYTES else ""
 
 
 def _list(value: object) -> list[Document]:

@@ -208,15 +208,17 @@ def _now():
 class Faults:
     """What the server does wrong, until told otherwise.
 
-    `cut_after` breaks off bundle bodies after so many bytes; `status` answers all
-    with that status; `tamper` flips the first byte of every bundle; `no_etag` leaves
-    conditional requests alone; `not_modified` says 304 to whoever asks with one.
+    `cut_after` breaks off bundle bodies after so many bytes, `cuts` times, or always
+    where that is None; `status` answers all with that status; `tamper` flips the
+    first byte of every bundle; `no_etag` leaves conditional requests alone;
+    `not_modified` says 304 to whoever asks with one.
     The file `drip` comes byte by byte, `missing` does not come for now, and what
     does not exist is forbidden where `forbid_missing`. A path in `first` has another
     content once; `etag` is said of everything, `retry_after` with each `status`.
     """
 
     cut_after: int | None = None
+    cuts: int | None = None
     status: int | None = None
     tamper: bool = False
     ignore_range: bool = False
@@ -228,6 +230,14 @@ class Faults:
     first: dict[str, bytes] = field(default_factory=dict)
     etag: str = ""
     retry_after: str = ""
+
+    def cut(self) -> int | None:
+        """Return after how many bytes the next bundle breaks off, if it does."""
+        if self.cuts is not None:
+            if not self.cuts:
+                return None
+            self.cuts -= 1
+        return self.cut_after
 
 
 @dataclass
@@ -317,7 +327,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(body, said, {"ETag": etag} if etag else {}, is_bundle=is_bundle)
 
     def _send(self, body, said, headers, *, is_bundle):
-        cut_after = self.owner.faults.cut_after if is_bundle else None
+        cut_after = self.owner.faults.cut() if is_bundle else None
         status = 200
         if said:
             first = int(said.removeprefix("bytes=").rstrip("-"))

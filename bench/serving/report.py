@@ -2,7 +2,6 @@
 
 import statistics
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 from bench.marks import Marks
 from bench.serving.cells import CELLS

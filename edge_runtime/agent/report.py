@@ -44,6 +44,8 @@ WAITING_FILES = "[0-9]*.json"
 """Names of reports in the spool."""
 
 _DIGITS = 20
+_NUMBER_MAX = 2**53 - 1
+"""The largest that a reader of JSON is sure to read as it was written."""
 _NEXT_MAX_BYTES = 1024
 _FINAL = frozenset(
     {
@@ -224,7 +226,8 @@ class Spool:
 def _number(path: Path) -> int:
     """Return a report's number; 0 for a file that is none of ours."""
     text = path.name.partition(".")[0]
-    return int(text) if len(text) == _DIGITS and text.isdecimal() else 0
+    number = int(text) if len(text) == _DIGITS and text.isdecimal() else 0
+    return number if number <= _NUMBER_MAX else 0
 
 
 def _is_final(path: Path) -> bool:

@@ -5,8 +5,8 @@
 One JSON object a line on standard input: the agent's `environment`, and a `fault`
 as the hook takes it (CRASH_FAULT). It is built anew from the disk and runs, as the
 loop does, until nothing is left to do and its reports are sent; an error in one
-look, as a full disk, is not its end. One JSON object a line comes back: how many
-durable steps there were, how many of them failed, and what went wrong, last.
+look, as a full disk, is not its end. One JSON object a line comes back: the kinds of
+its durable steps, how many of them failed, and what went wrong, last.
 """
 
 import json
@@ -62,7 +62,7 @@ def main():
         trouble = run(order["environment"])
         fault = sitecustomize.FAULT
         sys.stdout = out
-        said = {"steps": fault.taken, "hits": fault.hits, "trouble": trouble}
+        said = {"kinds": fault.kinds, "hits": fault.hits, "trouble": trouble}
         sys.stdout.write(json.dumps(said) + "\n")
         sys.stdout.flush()
 

@@ -146,6 +146,14 @@ class Disk:
             for path, node in found
         }
 
+    def hollow_tree(self):
+        """Return every name that is there now, with the contents that were flushed."""
+        found = walk(self.root, lambda folder: folder.names)
+        return {
+            path: described(node, node.synced if isinstance(node, File) else None)
+            for path, node in found
+        }
+
     def states(self):
         """Yield every content that a power cut may leave here, once each."""
         seen = set()

@@ -22,9 +22,7 @@ EVERY = int(os.environ.get("CRASH_EVERY", "1"))
 """Of a whole run, every so many of the points that take the real processes."""
 
 
-def sample(points, count, *, stride=1):
-    """Return each `stride`-th point in a whole run, else `count` spread over all."""
+def sample(points, count):
+    """Return all points in a whole run, else `count` spread over all."""
     points = list(points)
-    return (
-        points[:: stride * EVERY] if IS_WHOLE else points[:: -(-len(points) // count)]
-    )
+    return points[:: EVERY if IS_WHOLE else -(-len(points) // count)]

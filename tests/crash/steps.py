@@ -1,6 +1,7 @@
 """The durable steps that real processes took, as the hook wrote them down."""
 
 import base64
+import json
 import os
 import pickle
 import sys
@@ -9,7 +10,12 @@ from pathlib import Path
 HOOK = Path(__file__).parent / "hook"
 
 
-def watched(environment, state_dir, *, log=None, fault="", flushes=True):
+def fault_text(do, at, **more):
+    """Write a fault as the hook reads it."""
+    return json.dumps({"do": do, "at": at, **more})
+
+
+def watched(environment, state_dir, *, log=None, fault="", flushes=True, role=""):
     """Return an environment in which every Python process is recorded or spoilt."""
     path = os.pathsep.join(filter(None, [str(HOOK), environment.get("PYTHONPATH", "")]))
     return {
@@ -17,13 +23,14 @@ def watched(environment, state_dir, *, log=None, fault="", flushes=True):
         "PYTHONPATH": path,
         "CRASH_STATE_DIR": str(state_dir),
         "CRASH_FAULT": fault,
+        "CRASH_ROLE": role,
         **({"CRASH_LOG": str(log)} if log else {}),
         **({} if flushes else {"CRASH_NO_FLUSH": "1"}),
     }
 
 
-def read_steps(log: Path):
-    """Return the steps in the order in which they were taken."""
+def read_log(log: Path):
+    """Return who took which kind of step, and the steps, in their order."""
     lines = log.read_bytes().splitlines()
     return [pickle.loads(base64.b64decode(line)) for line in lines]
 

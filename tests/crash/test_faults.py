@@ -1,39 +1,71 @@
-"""Every durable step of the real agent fails; many are killed.
+"""Every kind of durable step of the real agent and the real serve fails, or is killed.
 
-A step that fails with ENOSPC takes the next three with it: a disk that is full stays
-full for a while. After that there is room again and the same process goes on. A
-kill is followed by a new process, as its service manager would do it.
+A step that fails with ENOSPC takes the next three with it. After that there is room
+again, and the same process goes on. A kill is followed by a new process, as its
+service manager would do it.
 """
 
 import shutil
-from concurrent.futures import ThreadPoolExecutor
-from queue import Queue
 
 import pytest
 
 from edge_runtime.slots import Slots
 from packhorse.report import DeviceState
 from tests.crash.life import named, not_files
-from tests.crash.recovery import Recovery
+from tests.crash.points import EVERY_STEP, FAULTS, points
 from tests.crash.scope import IS_WHOLE, sample, tally
+from tests.crash.steps import read_log
+from tests.crash.together import each
 
-FAULTS = (("EIO:{n}", 1), ("ENOSPC:{n}:4", 3), ("kill:{n}", 5))
-"""How a fault is told to the hook, and how many steps apart it comes. An ENOSPC fails
-four steps, so every step fails; what a kill leaves at every step the model knows."""
 POINTS = 1
 """Of each fault, in `make test`."""
 
-TOGETHER = 3
-"""Gateways that live beside each other: each waits for its own processes."""
+ROLES = ("agent", "serve")
 
 
-def points(life):
-    """Return every chapter with the number of every step that its agent took."""
-    return [
-        (chapter, number)
-        for chapter in life.chapters
-        for number in range(1, chapter.agent_steps + 1)
-    ]
+def place(chapter, state_dir):
+    """Put the state directory there as it was when the chapter began."""
+    shutil.copytree(chapter.before, state_dir, symlinks=True, ignore=not_files)
+
+
+def kinds_of(life, folder, role):
+    """Return the kinds of steps in each chapter when it is lived again, to its stop."""
+    if not IS_WHOLE:
+        return [(chapter, chapter.kinds(role)) for chapter in life.chapters]
+
+    def record(recovery, state_dir, chapter):
+        log = state_dir.with_name("log")
+        log.unlink(missing_ok=True)
+        place(chapter, state_dir)
+        recovery.live_again(chapter, state_dir, log=log)
+        return [kind for who, kind, _ in read_log(log) if who == role]
+
+    found, bad = each(life, folder, life.chapters, record)
+    assert not bad, bad
+    return list(zip(life.chapters, found, strict=True))
+
+
+def meet_agent(recovery, state_dir, point):
+    """Spoil the agent; say whether it met the fault."""
+    place(point.chapter, state_dir)
+    served = Slots(state_dir).active()
+    said = recovery.live_again(point.chapter, state_dir, fault=point.fault())
+    check_told(point.chapter, served, said["reports"])
+    return said["hits"] > 0
+
+
+def meet_serve(recovery, state_dir, point):
+    """Spoil supervisor or worker; say whether one met the fault."""
+    once = state_dir.with_name("met")
+    once.unlink(missing_ok=True)
+    place(point.chapter, state_dir)
+    fault = point.fault(once)
+    recovery.live_again(point.chapter, state_dir, serve_fault=fault)
+    recovery.check_restart(point.chapter, state_dir)
+    return once.exists()
+
+
+MEET = {"agent": meet_agent, "serve": meet_serve}
 
 
 def check_told(chapter, served, reports):
@@ -48,43 +80,21 @@ def check_told(chapter, served, reports):
         assert named(now) in map(str, serving)
 
 
-@pytest.mark.parametrize(("fault", "stride"), FAULTS)
+@pytest.mark.parametrize("do", FAULTS)
+@pytest.mark.parametrize("role", ROLES)
 @pytest.mark.timeout(7200 if IS_WHOLE else 120)
-def test_the_agent_goes_on_after_a_fault_at_every_step(life, ram, fault, stride):
-    chosen = sample(points(life), POINTS, stride=stride)
-    count = TOGETHER if IS_WHOLE else 1
-    recoveries = Queue()
-    for number in range(count):
-        folder = ram / str(number)
-        folder.mkdir()
-        recoveries.put((Recovery(life, folder), folder / "state"))
-
-    def meets(point):
-        chapter, number = point
-        recovery, state_dir = recoveries.get()
-        try:
-            shutil.copytree(chapter.before, state_dir, symlinks=True, ignore=not_files)
-            served = Slots(state_dir).active()
-            said = recovery.recover(chapter, state_dir, fault=fault.format(n=number))
-            check_told(chapter, served, said["reports"])
-        except Exception as error:  # noqa: BLE001 - all are told at the end
-            return 0, f"{fault} at {number} of {chapter.name}: {error!r}"
-        finally:
-            shutil.rmtree(state_dir, ignore_errors=True)
-            recoveries.put((recovery, state_dir))
-        return said["hits"] > 0, ""
-
-    try:
-        with ThreadPoolExecutor(count) as pool:
-            results = list(pool.map(meets, chosen))
-    finally:
-        for recovery, _ in list(recoveries.queue):
-            recovery.stop()
-    bad = [trouble for _, trouble in results if trouble]
-    met = sum(is_met for is_met, _ in results)
+def test_the_gateway_goes_on_after_a_fault_at_every_kind_of_step(life, ram, role, do):
+    found = kinds_of(life, ram, role)
+    chosen = sample(points(found, do), POINTS)
+    met, bad = each(life, ram, chosen, MEET[role])
     tally(
-        f"real agent, {fault.split(':')[0]}", points=len(chosen), met=met, bad=len(bad)
+        f"{do} at the real {role}",
+        steps=sum(len(kinds) for _, kinds in found),
+        kinds=len({kind for _, kinds in found for kind in kinds}),
+        faults=len(chosen),
+        met=sum(map(bool, met)),
+        bad=len(bad),
     )
     assert not bad, "\n".join(bad)
-    # A life lived again may take a step less: what is drawn by chance is not the same.
-    assert met >= 0.9 * len(chosen) - 1
+    # What is drawn by chance, and who is faster, is not the same in another life.
+    assert sum(map(bool, met)) >= 0.9 * len(chosen) - 1 or EVERY_STEP

@@ -6,12 +6,13 @@ import shutil
 import pytest
 
 from edge_runtime.slots import Slots
+from tests.crash.at_the_gateway import act
 from tests.crash.ext4 import Ext4, why_not
 from tests.crash.invariant import observe
-from tests.crash.life import AT_THE_GATEWAY, SERVE, not_files
-from tests.crash.recovery import Recovery, nothing
+from tests.crash.life import SERVE, not_files
+from tests.crash.recovery import Recovery
 from tests.crash.scope import IS_WHOLE, tally
-from tests.crash.steps import watched
+from tests.crash.steps import fault_text, watched
 from tests.edge_runtime.agent.gateway import Gateway
 
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not() or "all is there")
@@ -57,7 +58,7 @@ def live(recovery, chapter, state_dir, fault, *, flushes):
     with recovery.cloud(chapter) as (environment, _):
         gateway = Gateway(state_dir, recovery.serve_log, serve)
         try:
-            AT_THE_GATEWAY.get(chapter.name, nothing)(state_dir)
+            act(chapter.name)(state_dir)
             recovery.run_agent(environment(state_dir), fault=fault, flushes=flushes)
         finally:
             gateway.kill()
@@ -67,7 +68,7 @@ def spread(life):
     points = [
         (chapter, number)
         for chapter in life.chapters
-        for number in range(1, chapter.agent_steps + 1)
+        for number in range(1, len(chapter.kinds("agent")) + 1)
     ]
     return points[:: -(-len(points) // POINTS)]
 
@@ -77,7 +78,7 @@ def test_a_gateway_survives_power_cuts_on_a_real_file_system(life, cut, recovery
     cuts = 0
     for number, (chapter, at) in enumerate(spread(life)):
         served = Slots(chapter.before).active()
-        left = cut(chapter, f"kill:{at}", commit=number % 4 != 3)
+        left = cut(chapter, fault_text("kill", at), commit=number % 4 != 3)
         found = observe(left)
         assert served is None or found.active is not None, (chapter.name, at)
         recovery.recover(chapter, left)

@@ -1,11 +1,10 @@
-"""From every kind of state that a crash leaves, the gateway goes on by itself.
+"""After a power cut at every kind of step, the gateway goes on by itself.
 
-States that differ only in numbers and in what somebody else wrote are one class; of
-each class one state is given to the real agent and the real `edge-runtime serve`.
+Of each kind of step the states that are furthest from what a running gateway has are
+given to the real agent and the real `edge-runtime serve`.
 """
 
-import re
-import shutil
+import random
 
 import pytest
 
@@ -13,61 +12,70 @@ from tests.crash.disk import Disk
 from tests.crash.recovery import Recovery
 from tests.crash.scope import IS_WHOLE, sample, tally
 from tests.crash.steps import materialise
+from tests.crash.together import each
 
-CLASSES = 2
+STATES = 2
 """Given to the gateway in `make test`."""
-CLASSES_STRIDE = 8
-"""Of some two thousand classes, so many apart, in `make crash`."""
-STRIDE = 1 if IS_WHOLE else 40
-"""Every so many steps are looked at."""
 
 
-def class_of(chapter, tree, now):
-    """Name the kind of a state: which files are there, and which are not whole."""
-    names = set()
-    for path, node in tree.items():
-        if path.startswith(("predictions", "run")) or node[0] == "directory":
-            continue
-        is_torn = node != now.get(path)
-        names.add((re.sub(r"[0-9a-f]{64}|[0-9]+", "#", path), is_torn))
-    return chapter.name, frozenset(names)
+class State:
+    """What a power cut left after a step."""
+
+    def __init__(self, chapter, kind, tree):
+        self.chapter = chapter
+        self.kind = kind
+        self.tree = tree
+
+    def __str__(self):
+        return f"power cut after {self.kind!r} in {self.chapter.name}"
 
 
-def classes(life):
-    """Return one state of each class, with its chapter, in the order of the life."""
-    disk, found = Disk(), {}
+def worst(disk, draw):
+    """Return the worst that a cut may leave now, and one state of chance.
+
+    The worst are two: nothing is there that was not flushed; every name is there, and
+    no content that was not flushed.
+    """
+    states = list(disk.states())
+    chosen = [disk.durable_tree(), disk.hollow_tree(), draw.choice(states)]
+    return {frozenset(tree.items()): tree for tree in chosen}.values()
+
+
+def states(life):
+    """Return the states after each kind of step, in the order of the life.
+
+    A state that is found after several kinds is given to the gateway once.
+    """
+    disk, draw, found, seen = Disk(), random.Random(1), [], {}
     for chapter in life.chapters:
-        for number, step in enumerate(chapter.steps):
+        for _, kind, step in chapter.taken:
             disk.take(step)
-            if number % STRIDE:
+            if kind in seen:
                 continue
-            now = disk.tree()
-            for tree in disk.states():
-                found.setdefault(class_of(chapter, tree, now), (chapter, tree))
-    return list(found.values())
+            seen[kind] = None
+            found += [State(chapter, kind, tree) for tree in worst(disk, draw)]
+    once = {(s.chapter.name, frozenset(s.tree.items())): s for s in reversed(found)}
+    return len(seen), list(reversed(once.values()))
 
 
-@pytest.fixture
-def recovery(life, ram):
-    recovery = Recovery(life, ram)
-    yield recovery
-    recovery.stop()
+def wake(recovery: Recovery, state_dir, state):
+    """Switch the gateway on with what the cut left."""
+    state_dir.mkdir()
+    materialise(state.tree, state_dir)
+    recovery.recover(state.chapter, state_dir)
+    return True
 
 
 @pytest.mark.timeout(7200 if IS_WHOLE else 120)
-def test_a_gateway_goes_on_from_every_kind_of_state(life, ram, recovery):
-    found = classes(life)
-    chosen = sample(found, CLASSES, stride=CLASSES_STRIDE)
-    bad = []
-    for number, (chapter, tree) in enumerate(chosen):
-        state_dir = ram / f"state-{number}"
-        state_dir.mkdir()
-        materialise(tree, state_dir)
-        try:
-            recovery.recover(chapter, state_dir)
-        except Exception as error:  # noqa: BLE001 - all are told at the end
-            bad.append(f"{number} in {chapter.name}: {error!r}")
-        else:
-            shutil.rmtree(state_dir)
-    tally("recoveries", classes=len(found), run=len(chosen), bad=len(bad))
+def test_a_gateway_goes_on_after_a_cut_at_every_kind_of_step(life, ram):
+    kinds, found = states(life)
+    chosen = sample(found, STATES)
+    _, bad = each(life, ram, chosen, wake)
+    tally(
+        "power cuts, gone on from",
+        steps=sum(len(chapter.steps) for chapter in life.chapters),
+        kinds=kinds,
+        states=len(chosen),
+        bad=len(bad),
+    )
     assert not bad, "\n".join(bad)

@@ -8,7 +8,7 @@ import pytest
 from edge_runtime.agent.clock import Clock
 from edge_runtime.agent.machine import Stage
 from edge_runtime.agent.memory import Deployment, Memory, MemoryFile, Refusal
-from edge_runtime.hold import hold_path, read_hold
+from edge_runtime.hold import hold_path, lift_hold, read_hold
 from packhorse.assignment import BundleRef
 from packhorse.names import parse_release
 from tests.edge_runtime.gateways import install_tiny
@@ -86,6 +86,8 @@ def test_a_hold_file_made_by_hand_holds_whatever_is_in_it(tmp_path, body, words)
 def test_a_hold_file_that_cannot_be_read_holds(tmp_path):
     hold_path(tmp_path).mkdir()
     assert "cannot be read" in read_hold(tmp_path)
+    assert lift_hold(tmp_path)
+    assert read_hold(tmp_path) is None
 
 
 @pytest.mark.parametrize("command", ["rollback", "hold"])

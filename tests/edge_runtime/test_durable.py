@@ -40,6 +40,16 @@ def test_a_link_is_swapped_whatever_it_pointed_at(tmp_path):
     assert names(tmp_path) == ["active"]
 
 
+def test_a_folder_that_is_in_a_files_place_gives_way(tmp_path):
+    for name in ("file", ".file.partial", "link", "gone"):
+        (tmp_path / name / "within").mkdir(parents=True)
+    durable.write_file(tmp_path / "file", b"1")
+    durable.symlink_swap(tmp_path / "link", "file")
+    durable.unlink(tmp_path / "gone")
+    assert (tmp_path / "link").read_bytes() == b"1"
+    assert sorted(names(tmp_path)) == ["file", "link"]
+
+
 def test_a_tree_is_removed_without_following_links(tmp_path):
     outside = tmp_path / "outside"
     outside.mkdir()

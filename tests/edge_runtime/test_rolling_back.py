@@ -5,16 +5,19 @@ import os
 import shlex
 import signal
 import time
+from contextlib import ExitStack
 
 import pytest
 
 from edge_runtime.handover import load_handover
 from edge_runtime.slots import open_slots
 from packhorse.names import parse_release
+from tests.edge_runtime.agent.gateway import children
 from tests.edge_runtime.clients import ROW, problems
 from tests.edge_runtime.gateways import install_tiny, wait_for
 
 LONG_S = "120"
+HALF = b"POST /v2/models/tiny/infer HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n{"
 AT_ONCE_S = 1.0
 """The issue's promise."""
 
@@ -93,16 +96,30 @@ def test_a_worker_that_hangs_is_gone_back_from(switch):
 
 def test_a_process_that_is_lost_takes_its_release_back_at_once(switch, tmp_path):
     gateway = switch(PACKHORSE_PROCESSES="3")
-    pid = gateway.status()["worker_pid"]
-    children = f"/proc/{pid}/task/{pid}/children"
-    with open(children) as file:  # noqa: PTH123
-        mate = int(file.read().split()[0])
+    mate = children(gateway.status()["worker_pid"])[0]
     begun_s = time.monotonic()
     os.kill(mate, signal.SIGSEGV)
     wait_for(lambda: gateway.status()["slot"] == "a")
     assert serves(gateway, 1)
     assert time.monotonic() - begun_s < AT_ONCE_S
     assert "tiny@2" in gateway.status()["reason"]
+
+
+def test_a_process_that_is_killed_is_forgiven_once_also_under_load(switch):
+    gateway = switch(PACKHORSE_PROCESSES="3")
+    for slot, version in (("b", 2), ("a", 1)):
+        with ExitStack() as held:
+            # What is half sent keeps the worker from ending for ten seconds.
+            for _ in range(9):
+                held.enter_context(gateway.connect()).sendall(HALF)
+            pid = gateway.status()["worker_pid"]
+            begun_s = time.monotonic()
+            os.kill(children(pid)[0], signal.SIGKILL)
+            wait_for(lambda pid=pid: gateway.status()["worker_pid"] not in {0, pid})
+            wait_for(lambda slot=slot: gateway.status()["slot"] == slot)
+            assert time.monotonic() - begun_s < 5.0
+        wait_for(lambda version=version: serves(gateway, version))
+    assert "its worker ended with -9" in gateway.status()["reason"]
 
 
 def test_what_the_health_command_says_no_to_is_gone_back_from(switch):

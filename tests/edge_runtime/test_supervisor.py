@@ -244,7 +244,9 @@ def test_an_active_slot_that_lost_its_bytes_gives_way_to_the_other(
 ):
     install_tiny(state_dir, "b", 2)
     (first.path / "installed.json").unlink()
-    assert start_gateway().wait_ready()["release"] == "tiny@2"
+    status = start_gateway().wait_ready()
+    assert status["release"] == "tiny@2"
+    assert "slot a should serve, and its files are damaged" in status["reason"]
 
 
 def test_workers_end_with_their_supervisor_and_the_next_one_serves(

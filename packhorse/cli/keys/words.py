@@ -12,7 +12,7 @@ from tuf.api.metadata import DelegatedRole, Role, Signed, Targets
 
 from packhorse.ceremony import Quorum, keys_of, roles_of
 from packhorse.cli.keys.files import Found
-from packhorse.signers import is_same_key, key_name
+from packhorse.signers import key_name
 from packhorse.trust_root import lifetime
 
 SOON = 1 / 6
@@ -136,12 +136,10 @@ def _whole_name(keys: Mapping[str, Key], keyid: str) -> str:
 
 
 def _exchanged(old: Signed, new: Signed) -> Iterator[str]:
-    """Name keys that kept their id, and are others."""
+    """Name keys that people call something else now; an id stands for one key."""
     for keyid, key in keys_of(new).items():
         before = keys_of(old).get(keyid)
-        if before is not None and not is_same_key(before, key):
-            yield f"the key {keyid} is ANOTHER KEY under the same id"
-        elif before is not None and before.to_dict() != key.to_dict():
+        if before is not None and before.to_dict() != key.to_dict():
             yield f"{key_name(before)} is called {key_name(key)} now"
 
 

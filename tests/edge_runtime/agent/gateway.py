@@ -34,7 +34,7 @@ class Gateway:
 
     def __init__(self, state_dir: Path, log: Path, environment=None, inside=()):
         self.state_dir = state_dir
-        environment = {
+        self._environment = {
             **os.environ,
             **(environment or {}),
             "PACKHORSE_STATE_DIR": str(state_dir),
@@ -43,18 +43,22 @@ class Gateway:
             "PACKHORSE_MODEL": "magika",
             "PACKHORSE_DEVICE": "gateway-1",
         }
+        self._inside = inside
         self.log = log
         self._log = log.open("ab")
-        self.process = subprocess.Popen(
-            [*inside, sys.executable, "-m", "edge_runtime", "serve"],
-            env=environment,
+        self.process = self._started()
+        status = wait_until(self.status, "the supervisor answers")
+        self._url = f"http://127.0.0.1:{status['port']}"
+        self._pool = urllib3.PoolManager(retries=False, timeout=10.0)
+
+    def _started(self):
+        return subprocess.Popen(
+            [*self._inside, sys.executable, "-m", "edge_runtime", "serve"],
+            env=self._environment,
             cwd=ROOT,
             stdout=self._log,
             stderr=self._log,
         )
-        status = wait_until(self.status, "the supervisor answers")
-        self._url = f"http://127.0.0.1:{status['port']}"
-        self._pool = urllib3.PoolManager(retries=False, timeout=10.0)
 
     def status(self):
         try:

@@ -12,7 +12,7 @@ from edge_runtime.slots import open_slots
 from packhorse.assignment import Offer, RolloutDocument
 from packhorse.report import DeviceState
 from tests.edge_runtime.agent.bundles import make_bundle, release
-from tests.edge_runtime.agent.gateway import wait_until
+from tests.edge_runtime.agent.gateway import running_gateway, wait_until
 
 FIRST = RolloutDocument("magika", 1)
 
@@ -95,6 +95,53 @@ def test_it_is_so_too_where_the_switch_had_not_been_heard_of(
     fallen = [r for r in told() if r.state is DeviceState.ROLLED_BACK]
     assert [(r.release, r.rollout_id) for r in fallen] == [(release(2), "magika@2#1")]
     assert gateway.infer(1, 2, 3)[1] == "magika@1"
+
+
+@pytest.mark.parametrize("is_folder", [False, True], ids=["cut off", "a folder"])
+def test_it_is_so_too_where_the_memory_of_it_is_damaged(
+    agent, gateway, repository, deployed, rebuilt, is_folder
+):
+    roll_back(gateway.state_dir, "reads the meter wrongly")
+    run(agent)
+    path = gateway.state_dir / "agent" / "memory.json"
+    if is_folder:
+        path.unlink()
+        path.mkdir()
+    else:
+        path.write_bytes(path.read_bytes()[:100])
+
+    agent = rebuilt()
+    run(agent)
+    run(agent)
+
+    assert gateway.infer(1, 2, 3)[1] == "magika@1"
+    (refused,) = MemoryFile(path).load().refused
+    assert (refused.release, refused.rollout_id) == (release(2), "magika@2#1")
+    assert "reads the meter wrongly" in refused.reason
+    again = replace(deployed, sequence=3, rollout_id="magika@2#2")
+    repository.publish_rollout(again)
+    run(agent)
+    assert gateway.infer(1, 2, 3)[1] == "magika@2"
+
+
+@pytest.mark.parametrize("name", ["installed.json", "model.onnx"])
+def test_a_release_whose_slot_was_damaged_is_not_to_blame_and_comes_again(
+    state_dir, tmp_path, repository, deployed, gateway, agent, told, name
+):
+    gateway.kill()
+    path = open_slots(state_dir).active().path / name
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+
+    with running_gateway(state_dir, tmp_path / "again.log") as again:
+        status = wait_until(lambda: again.status()["ready"] and again.status(), "ready")
+        assert status["release"] == "magika@1"
+        assert "slot b" in status["reason"]
+        run(agent)
+
+        assert again.infer(1, 2, 3)[1] == "magika@2"
+    fallen = [r for r in told() if r.state is DeviceState.ROLLED_BACK]
+    assert [r.release for r in fallen] == [release(2)]
+    assert "slot b" in fallen[0].reason
 
 
 def test_it_is_so_too_where_no_server_ran_when_it_was_asked_for(

@@ -58,6 +58,14 @@ def test_a_memory_that_cannot_be_read_is_an_empty_one(tmp_path, body):
     assert MemoryFile(path).load() == Memory()
 
 
+def test_a_memory_of_an_impossible_instant_is_an_empty_one(tmp_path):
+    path = tmp_path / "memory.json"
+    valid_until = f"{DEPLOYMENT.valid_until.timestamp()}".encode()
+    path.write_bytes(encode_memory(FULL).replace(valid_until, b"1e300"))
+
+    assert MemoryFile(path).load() == Memory()
+
+
 def test_a_memory_cut_anywhere_is_malformed():
     body = encode_memory(FULL)
     for length in range(len(body)):

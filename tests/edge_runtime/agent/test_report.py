@@ -52,6 +52,42 @@ def test_a_report_that_the_cloud_never_wants_does_not_hold_up_the_rest(spool, re
     assert spool.waiting() == []
 
 
+def test_a_report_that_cannot_be_read_does_not_hold_up_the_rest(
+    state_dir, spool, receiver, capsys
+):
+    spool.add(STEP)
+    spool.add(SERVING)
+    lost = spool.waiting()[0]
+    lost.unlink()
+    lost.mkdir()
+
+    assert spool.send(Web(), receiver.url) == 1
+    spool.add(STEP)
+    assert spool.send(Web(), receiver.url) == 1
+
+    assert [r.state for r in receiver.reports()] == [SERVING.state, STEP.state]
+    assert receiver.reports()[-1].measures == {DROPPED_MEASURE: 1.0}
+    assert "report_lost" in capsys.readouterr().out
+    assert [path.name for path in (state_dir / "spool").iterdir()] == ["next.json"]
+
+
+@pytest.mark.parametrize("body", [b"", b"x" * 10_000_000], ids=["empty", "huge"])
+def test_a_report_that_is_none_is_thrown_away_by_the_cloud(spool, receiver, body):
+    spool.add(STEP)
+    spool.waiting()[0].write_bytes(body)
+    receiver.statuses = [400]
+
+    assert spool.send(Web(), receiver.url) == 0
+    assert spool.waiting() == []
+
+
+def test_files_of_others_in_the_spool_give_no_number(state_dir, spool):
+    for name in ("1abc.json", "99999999999999999999.json", "7.step.json"):
+        (state_dir / "spool" / name).mkdir()
+    spool.add(STEP)
+    assert (state_dir / "spool" / f"{1:020d}.step.json").is_file()
+
+
 def test_without_a_network_reports_are_kept(spool):
     spool.add(SERVING)
     with pytest.raises(UnavailableError):

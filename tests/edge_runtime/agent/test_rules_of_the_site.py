@@ -1,6 +1,7 @@
 """A release on its way, at a site with rules of its own."""
 
 import shlex
+import sys
 import threading
 from dataclasses import replace
 
@@ -12,7 +13,7 @@ from edge_runtime.site_settings import site_settings
 from packhorse.assignment import Offer, RolloutDocument
 from packhorse.report import FAILURES, DeviceState
 from tests.edge_runtime.agent.bundles import make_bundle, release
-from tests.edge_runtime.agent.gateway import wait_until
+from tests.edge_runtime.agent.gateway import ROOT, wait_until
 
 
 @pytest.fixture
@@ -194,6 +195,60 @@ def test_a_script_that_fails_after_the_switch_brings_the_former_release_back(
     assert (
         DeviceState.SERVING not in states(told)[states(told).index(fallen[0].state) :]
     )
+
+
+def test_a_site_goes_on_though_the_agent_was_killed_on_the_way_back(
+    agent_with, gateway, publish, told, tmp_path
+):
+    seen = tmp_path / "seen"
+    script = (
+        f'echo "$PACKHORSE_RELEASE $PACKHORSE_FORMER_RELEASE" >> {seen}; '
+        'test "$PACKHORSE_RELEASE" = magika@1'
+    )
+    values = {"PACKHORSE_AFTER_SWITCH": shell(script), "PATH": "/usr/bin:/bin"}
+    agent = agent_with(**values)
+    publish(1)
+    run(agent)
+    publish(2)
+
+    def die():
+        """End it between the way back and the memory of that."""
+        if gateway.status()["reason"]:
+            raise KeyboardInterrupt
+
+    agent.on_progress = die
+    with pytest.raises(KeyboardInterrupt):
+        run(agent)
+    seen.unlink()
+    run(agent_with(**values))
+
+    assert gateway.infer(1, 2, 3)[1] == "magika@1"
+    assert seen.read_text().splitlines() == ["magika@1 magika@2"]
+    fallen = [r for r in told() if r.state is DeviceState.ROLLED_BACK]
+    assert [r.release for r in fallen] == [release(2)]
+    assert "PACKHORSE_AFTER_SWITCH exited with 1" in fallen[0].reason
+
+
+def test_a_release_that_falls_before_the_script_fails_is_said_to_have_fallen(
+    agent_with, gateway, publish, told, state_dir
+):
+    agent = agent_with()
+    publish(1)
+    run(agent)
+    publish(2)
+    back = f"{sys.executable} -m edge_runtime rollback"
+    script = f'test "$PACKHORSE_RELEASE" = magika@1 || {{ {back}; exit 1; }}'
+    run(
+        agent_with(
+            PACKHORSE_AFTER_SWITCH=shell(f"cd {ROOT}; {script}"),
+            PACKHORSE_STATE_DIR=str(state_dir),
+            PATH="/usr/bin:/bin",
+        )
+    )
+
+    assert gateway.infer(1, 2, 3)[1] == "magika@1"
+    assert states(told)[-1] is DeviceState.ROLLED_BACK
+    assert "magika@1 serves again" in told()[-1].reason
 
 
 def test_a_script_that_fails_after_the_first_switch_of_all_refuses_and_serves_on(

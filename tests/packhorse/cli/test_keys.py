@@ -120,6 +120,24 @@ def test_show_says_whom_a_new_root_leaves_without_a_signature(begun, tmp_path):
     ]
 
 
+def test_show_makes_do_with_what_is_there(begun, tmp_path):
+    """Part of a copy, or a stick: nothing of it is a reason to say nothing."""
+    folder = tmp_path / "m"
+    (folder / "1.snapshot.json").rename(folder / "2.snapshot.json")
+    assert "2.snapshot.json holds other metadata" in begun("show", folder, fails=True)
+    (folder / "2.snapshot.json").unlink()
+    assert "targets 1 is valid until" in begun("show", folder)
+
+    for name in ("timestamp", "1.targets"):
+        (folder / f"{name}.json").unlink()
+    (folder / "2.root.json").write_bytes(b"{")
+    said = begun("show", folder)
+    assert "root 1 is valid until" in said
+    assert "targets has no metadata here" in said
+    assert "2.root.json is not in force" in said
+    assert "is no TUF metadata" in said
+
+
 def test_show_is_told_of_a_repository_that_nobody_signed_yet(begun, tmp_path):
     file = tmp_path / "m" / "1.root.json"
     root = Metadata.from_file(str(file))
@@ -272,6 +290,7 @@ def test_another_key_under_the_same_id_is_seen(begun, tmp_path):
     ("field", "value", "sentence"),
     [
         ("consistent_snapshot", False, "consistent_snapshot must be true"),
+        ("public", "garbage", "is ANOTHER KEY than its id says, or none"),
         ("expires", "2020-01-01T00:00:00Z", "it has expired, on 2020-01-01"),
         ("threshold", 2, "timestamp would want 2 signatures from 1 keys"),
         ("keyids", [], "timestamp would want 1 signatures from 0 keys"),
@@ -285,13 +304,17 @@ def test_a_root_that_would_lock_everybody_out_is_not_signed(
     begun("change", "root", tmp_path / "m", "--out", file.parent)
     root = json.loads(file.read_bytes())
     role = root["signed"]["roles"]["timestamp"]
-    (role if field in role else root["signed"])[field] = value
+    keyval = root["signed"]["keys"][role["keyids"][0]]["keyval"]
+    for place in (role, keyval, root["signed"]):
+        if field in place:
+            place[field] = value
     file.write_text(json.dumps(root))
     before = file.read_bytes()
 
     said = begun("sign", file, "--key", uri(tmp_path, "root-1"), fails=True)
 
-    assert f"2.root.json must not be signed: {sentence}" in said
+    assert "2.root.json must not be signed: " in said
+    assert sentence in said
     assert file.read_bytes() == before
     assert sentence in begun("check", file, fails=True)
 

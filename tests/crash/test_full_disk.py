@@ -1,0 +1,90 @@
+"""A disk that is really full: a small file system holds the state directory.
+
+It takes root to mount one; elsewhere this is skipped, but in CI.
+"""
+
+import os
+import shutil
+import subprocess
+
+import pytest
+
+from edge_runtime.agent.pull import FREE_MIN_BYTES
+from edge_runtime.slots import Slots
+from packhorse.report import DeviceState
+from tests.crash.life import SERVE, not_files
+from tests.crash.recovery import Recovery, check_reports
+from tests.crash.scope import tally
+from tests.crash.steps import watched
+from tests.edge_runtime.agent.gateway import running_gateway, wait_until
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting takes root")
+
+SIZE_BYTES = FREE_MIN_BYTES + 4 * 1024 * 1024
+"""Room for a gateway with bundles of some kilobytes."""
+
+NO_ROOM_BYTES = FREE_MIN_BYTES // 2
+"""Left for reports; a download takes none of it."""
+
+LOOKS = 6
+"""So often the agent tries before it says what fails."""
+
+
+@pytest.fixture
+def small_disk(ram):
+    folder = ram / "small"
+    folder.mkdir()
+    mount("-t", "tmpfs", "-o", f"size={SIZE_BYTES}", "packhorse-test", folder)
+    yield folder
+    subprocess.run(["umount", folder], check=True, timeout=60)
+
+
+def mount(*arguments):
+    subprocess.run(["mount", *arguments], check=True, timeout=60)
+
+
+def fill(file, left_bytes):
+    """Let `file` take all space but so much."""
+    file.unlink(missing_ok=True)
+    disk = os.statvfs(file.parent)
+    with file.open("wb") as opened:
+        os.posix_fallocate(
+            opened.fileno(), 0, disk.f_bavail * disk.f_frsize - left_bytes
+        )
+
+
+def test_a_full_disk_is_told_and_waited_for_while_the_release_serves(
+    life, ram, small_disk
+):
+    chapter = next(c for c in life.chapters if c.name == "a second release")
+    state_dir, filler = small_disk / "state", small_disk / "filler"
+    shutil.copytree(chapter.before, state_dir, symlinks=True, ignore=not_files)
+    recovery = Recovery(life, ram)
+    serve = watched(SERVE, state_dir)
+    with (
+        recovery.cloud(chapter) as (environment, receiver),
+        running_gateway(state_dir, recovery.serve_log, serve) as gateway,
+    ):
+        settings = environment(state_dir)
+
+        def look(times):
+            """Let the agent look so often, with what the disk has; return its news."""
+            recovery.run_agent(settings | {"CRASH_LOOKS": str(times)})
+            assert gateway.infer(1, 2, 3)[1] == "magika@1"
+            assert Slots(state_dir).active().verify()
+            return check_reports(receiver)
+
+        try:
+            fill(filler, 0)
+            assert not look(2)
+            fill(filler, NO_ROOM_BYTES)
+            told = look(LOOKS)
+            filler.unlink()
+            said = recovery.run_agent(settings)
+            wait_until(lambda: gateway.infer(1, 2, 3)[1] == "magika@2", "it goes on")
+        finally:
+            recovery.stop()
+    assert [r.state for r in told][-1:] == [DeviceState.FAILED], said
+    assert "bytes are kept" in told[-1].reason or "the disk has" in told[-1].reason
+    assert check_reports(receiver)[-1].state is DeviceState.SERVING
+    tally("a full disk", faults=2, bad=0)
