@@ -33,7 +33,7 @@ ORDER_S = 8.0
 HEALTH_S = 4.0
 """Less than the supervisor waits to hear that a release on probation is well."""
 
-_END_S = 0.3
+_END_S = 0.5
 """Time for a process whose line has ended to end, too: a way back is in a hurry."""
 
 Document = Mapping[str, object]
@@ -134,15 +134,20 @@ class Mates:
         """Have every mate carry out an order.
 
         Raises:
+            KilledError: One was killed from outside.
             WorkerError: One did not, and says why.
         """
         self._number += 1
         line = orjson.dumps({**order, "number": self._number}) + b"\n"
-        for mate in self._mates:
-            _send(mate, line)
-        waits = [_reply(mate, self._number, limit_s) for mate in self._mates]
-        for reply in await asyncio.gather(*waits):
-            _check(reply)
+        try:
+            for mate in self._mates:
+                _send(mate, line)
+            waits = [_reply(mate, self._number, limit_s) for mate in self._mates]
+            for reply in await asyncio.gather(*waits):
+                _check(reply)
+        except WorkerError:
+            await self.check_whole()  # which may know better
+            raise
 
     async def check_whole(self) -> None:
         """See whether every mate is there.

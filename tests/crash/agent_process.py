@@ -9,6 +9,7 @@ look, as a full disk, is not its end. One JSON object a line comes back: the kin
 its durable steps, how many of them failed, and what went wrong, last.
 """
 
+import contextlib
 import json
 import sys
 import time
@@ -23,6 +24,8 @@ from edge_runtime.agent_settings import agent_settings
 
 MOST_S = 60.0
 PAUSE_S = 0.1
+PAUSE_MAX_S = 2.0
+"""The agent's pauses grow, as the loop's do: a supervisor takes a while to come back."""
 
 
 def run(environment):
@@ -32,6 +35,7 @@ def run(environment):
     settings = agent_settings(environment)
     until_s = time.monotonic() + MOST_S
     looks = int(environment.get("CRASH_LOOKS", 1_000_000))
+    pause_s, growth = PAUSE_S, 1.0 if "CRASH_LOOKS" in environment else 1.5
     while time.monotonic() < until_s and looks:
         looks -= 1
         try:
@@ -49,7 +53,11 @@ def run(environment):
                 return trouble
         except Exception as error:  # noqa: BLE001 - as the loop does
             trouble = str(error)
-        time.sleep(PAUSE_S)
+        time.sleep(pause_s)
+        pause_s = min(PAUSE_MAX_S, pause_s * growth)
+    if spool is not None:
+        with contextlib.suppress(OSError):  # the disk may still be full
+            spool.send(Web(), settings.report_url, hear=identity.hear)
     return f"not done within {MOST_S} s; {trouble}"
 
 

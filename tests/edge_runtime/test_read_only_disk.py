@@ -30,6 +30,7 @@ def can_mount(folder):
 @pytest.fixture
 def read_only(state_dir):
     """A state directory that served once, and takes nothing any more."""
+    state_dir.mkdir()
     if shutil.which("unshare") is None or not can_mount(str(state_dir)):
         pytest.skip("a read-only mount needs root, or namespaces of one's own")
     install_tiny(state_dir, "a", 1, is_active=True)

@@ -1,18 +1,30 @@
 """A signed repository on loopback, and a gateway's state directory."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from edge_runtime.agent.archive import Archive
+from edge_runtime.agent.clock import Clock
 from edge_runtime.agent.enroll import load_identity
 from edge_runtime.agent.loop import build_agent
+from edge_runtime.agent.machine import Stage
+from edge_runtime.agent.memory import Deployment
+from edge_runtime.agent.pull import Downloads
 from edge_runtime.agent.report import Spool
+from edge_runtime.agent.site import Site
+from edge_runtime.agent.stages import Tools
+from edge_runtime.agent.switch import Supervisor
 from edge_runtime.agent.trust import Trust
 from edge_runtime.agent.web import Web
 from edge_runtime.agent_settings import AgentSettings
+from edge_runtime.site_settings import SiteSettings
+from edge_runtime.slots import open_slots
 from packhorse.device_key import public_pem, verify_envelope
 from packhorse.report import decode_report, open_envelope
+from tests.edge_runtime.agent.bundles import make_bundle, release
 from tests.edge_runtime.agent.gateway import running_gateway
 from tests.edge_runtime.agent.receiver import Receiver
 from tests.tuf_repository import RepositoryServer, TufRepository
@@ -114,3 +126,30 @@ def receiver():
     receiver = Receiver()
     yield receiver
     receiver.stop()
+
+
+@pytest.fixture
+def tools(state_dir, server):
+    return Tools(
+        slots=open_slots(state_dir),
+        downloads=Downloads(state_dir / "downloads", server.url, Web()),
+        supervisor=Supervisor(state_dir),
+        archive=Archive(state_dir / "archive", 1_000_000),
+        site=Site(state_dir, SiteSettings(), Clock(state_dir)),
+    )
+
+
+@pytest.fixture
+def deployment_of(repository):
+    def publish(version, **details):
+        body = make_bundle(release(version), **details)
+        return Deployment(
+            release=release(version),
+            variant="fp32",
+            bundle=repository.publish_bundle(release(version), body),
+            rollout_id="",
+            stage=Stage.PULL,
+            valid_until=datetime.now(UTC) + timedelta(days=1),
+        )
+
+    return publish

@@ -1,51 +1,14 @@
 """What a stage's trouble means for the deployment."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from edge_runtime.agent.archive import Archive
-from edge_runtime.agent.clock import Clock
 from edge_runtime.agent.machine import Event, Stage
-from edge_runtime.agent.memory import Deployment
-from edge_runtime.agent.pull import Downloads
-from edge_runtime.agent.site import Site
-from edge_runtime.agent.stages import EXHAUSTED_AFTER, Tools, run_stage
-from edge_runtime.agent.switch import Supervisor
-from edge_runtime.agent.web import Web
-from edge_runtime.site_settings import SiteSettings
-from edge_runtime.slots import open_slots
+from edge_runtime.agent.stages import EXHAUSTED_AFTER, run_stage
 from packhorse.manifest import RuntimeNeeds
-from tests.edge_runtime.agent.bundles import ROW, make_bundle, release
+from tests.edge_runtime.agent.bundles import ROW, release
 from tests.edge_runtime.agent.gateway import wait_until
-
-
-@pytest.fixture
-def tools(state_dir, server):
-    return Tools(
-        slots=open_slots(state_dir),
-        downloads=Downloads(state_dir / "downloads", server.url, Web()),
-        supervisor=Supervisor(state_dir),
-        archive=Archive(state_dir / "archive", 1_000_000),
-        site=Site(state_dir, SiteSettings(), Clock(state_dir)),
-    )
-
-
-@pytest.fixture
-def deployment_of(repository):
-    def publish(version, **details):
-        body = make_bundle(release(version), **details)
-        return Deployment(
-            release=release(version),
-            variant="fp32",
-            bundle=repository.publish_bundle(release(version), body),
-            rollout_id="",
-            stage=Stage.PULL,
-            valid_until=datetime.now(UTC) + timedelta(days=1),
-        )
-
-    return publish
 
 
 def run_to(stage, deployment, tools):

@@ -144,3 +144,24 @@ def test_a_very_long_model_is_not_run_again_to_be_measured(load):
     session = load(odd_models.mlp())
     plan = measure_plan(session, golden(session), known_s=2.0)
     assert (plan.rows_max, plan.run_s, plan.is_slow) == (1, 2.0, True)
+
+
+class OnABusyMachine:
+    """A session whose every run waits for others to let it have the processor."""
+
+    def __init__(self, session):
+        self._session = session
+
+    def __getattr__(self, name):
+        return getattr(self._session, name)
+
+    def run(self, *arguments, **options):
+        time.sleep(0.02)
+        return self._session.run(*arguments, **options)
+
+
+def test_a_busy_machine_changes_nothing_of_how_a_model_is_run(load):
+    session = load(odd_models.mlp())
+    plan = measure_plan(OnABusyMachine(session), golden(session))
+    assert plan.rows_max > 1
+    assert not plan.is_slow
