@@ -114,17 +114,14 @@ class Duty:
         """
         link, known = self._slots.named(), self.handover
         try:
-            if handover is not None:
-                self._remember(handover)
-            self._slots.activate(slot)
+            self._name(slot, handover)
             # Without a probation nobody would ever end the former worker.
             keeps_warm = handover is not None and handover.on_probation
             await self.shift.hand_to(worker, keeps_warm=keeps_warm)
         except (EdgeError, OSError):
-            try:
-                self._put_back(link, known)
-            finally:
-                await worker.stop()
+            if not self._is_put_back(link, known):
+                self.shift.spawn(self._put_back_later(link, known))
+            await worker.stop()
             raise
 
     async def take_back(self, handover: Handover) -> None:
@@ -167,14 +164,48 @@ class Duty:
         save_handover(self._settings.state_dir, handover)
         self.handover = handover
 
-    def _put_back(self, link: Slot | None, known: Handover) -> None:
-        """Undo on the disk what was not carried out."""
-        if link is None:
-            durable.unlink(self._slots.link)
-        elif link.is_sealed:
-            self._slots.activate(link)
-        if self.handover is not known:
-            self.remember(known)
+    def _name(self, slot: Slot, handover: Handover | None) -> None:
+        """Write down what is about to serve.
+
+        The link must not name what does not serve. So a disk that names the slot, and
+        takes neither the flush of that nor the former name, is gone on with.
+        """
+        link, known = self._slots.named(), self.handover
+        try:
+            if handover is not None:
+                self._remember(handover)
+            self._slots.activate(slot)
+        except OSError as error:
+            is_undone = self._is_put_back(link, known)
+            if is_undone or link == slot or self._slots.named() != slot:
+                raise
+            log("switch_not_durable", reason=error.strerror)
+            self.handover = handover or known
+            self.shift.spawn(self._write_later(slot, self.handover))
+
+    def _is_put_back(self, link: Slot | None, known: Handover) -> bool:
+        """Undo on the disk what was not carried out; say whether it took that."""
+        self.handover = known
+        try:
+            if link is None:
+                durable.unlink(self._slots.link)
+            elif link.is_sealed:
+                self._slots.activate(link)
+            if load_handover(self._settings.state_dir) not in {None, known}:
+                self._remember(known)
+        except (EdgeError, OSError) as error:
+            log("switch_not_undone", reason=str(error))
+            return False
+        return True
+
+    async def _put_back_later(self, link: Slot | None, known: Handover) -> None:
+        """Undo it once the disk takes that, unless something else serves then."""
+        serving, is_done = self.shift.current, False
+        while not is_done:
+            await asyncio.sleep(self._settings.retry_s)
+            if self.shift.current is not serving or self.handover is not known:
+                return
+            is_done = self._is_put_back(link, known)
 
     def _is_written(self, slot: Slot, handover: Handover) -> bool:
         """Write down what serves; say whether the disk took it."""

@@ -116,7 +116,9 @@ class WorkerProcess:
 
     async def exited(self) -> int:
         """Wait for the process to end and return its exit code."""
-        return await self.process.wait()
+        code = await self.process.wait()
+        self.writer.close()
+        return code
 
     def kill(self) -> None:
         """End it as it is; its own processes end with it."""

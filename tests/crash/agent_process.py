@@ -25,7 +25,7 @@ from edge_runtime.agent_settings import agent_settings
 MOST_S = 60.0
 PAUSE_S = 0.1
 PAUSE_MAX_S = 2.0
-"""The agent's pauses grow, as the loop's do: a supervisor takes a while to come back."""
+"""The pauses grow, as the loop's do: a supervisor takes a while to come back."""
 
 
 def run(environment):

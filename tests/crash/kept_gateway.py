@@ -1,6 +1,5 @@
 """A gateway that is started again whenever it ends, as its service manager would."""
 
-import contextlib
 import threading
 from contextlib import contextmanager
 
@@ -52,10 +51,9 @@ class KeptGateway(Gateway):
 
 @contextmanager
 def kept_gateway(state_dir, log, environment):
-    """Run one; what it cannot do when it begins is no reason to give up."""
+    """Run one."""
     gateway = KeptGateway(state_dir, log, environment)
     try:
         yield gateway
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            gateway.stop()
+        gateway.stop()

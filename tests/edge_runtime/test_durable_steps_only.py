@@ -56,8 +56,6 @@ ALLOWED = {
     ("agent/trusted_repository.py", ".unlink"): "likewise",
     ("agent/trusted_repository.py", ".write_bytes"): "likewise",
     ("agent/trusted_repository.py", "shutil.rmtree"): "likewise",
-    ("agent/loop.py", "os.O_CREAT"): "a lock; it holds nothing",
-    ("agent/loop.py", "os.O_RDWR"): "likewise",
     ("agent/try_out.py", ".write_bytes"): "a temporary folder",
     ("cloud.py", ".unlink"): "on Vertex AI the state is a temporary folder",
     ("cloud.py", "open(w)"): "likewise",

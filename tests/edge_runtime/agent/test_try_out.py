@@ -214,14 +214,14 @@ def test_a_process_that_is_killed_while_it_waits_for_requests_is_noticed_soon(jo
 
 def test_a_model_that_never_ends_on_a_live_request_is_refused(job_of, handing_over):
     body = make_bundle(release(2), endless_below_zero(), expected=ROW)
-    job = job_of(body, shadow=ONE_LOOK, cpu_s=3)
-    with pytest.raises(ReleaseRefusedError, match="3 s of processor time"):
+    job = job_of(body, shadow=ONE_LOOK, cpu_s=2)
+    with pytest.raises(ReleaseRefusedError, match="2 s of processor time"):
         run_job(job, look=handing_over(PAIRS))
 
 
 def test_a_model_that_uses_up_its_processor_time_is_refused(job_of):
-    job = job_of(make_bundle(release(2), endless()), cpu_s=3)
-    with pytest.raises(ReleaseRefusedError, match="3 s of processor time"):
+    job = job_of(make_bundle(release(2), endless()), cpu_s=2)
+    with pytest.raises(ReleaseRefusedError, match="2 s of processor time"):
         run_job(job)
 
 
