@@ -15,7 +15,7 @@ import numpy as np
 
 from edge_runtime.prediction_log.entry import Entry
 from edge_runtime.prediction_log.log import PredictionLog
-from edge_runtime.settings import LogSettings
+from edge_runtime.settings.serve_settings import LogSettings
 
 ROUNDS = 5
 CALLS = 200_000

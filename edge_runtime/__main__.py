@@ -8,10 +8,14 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from edge_runtime.command_line import build_parser
+from edge_runtime.command.command_line import build_parser
 from edge_runtime.errors import EdgeError, SettingsError
 from edge_runtime.service_manager import ServiceManager, service_manager
-from edge_runtime.settings import ServeSettings, serve_settings, state_dir
+from edge_runtime.settings.serve_settings import (
+    ServeSettings,
+    serve_settings,
+    state_dir,
+)
 
 
 def main() -> int:
@@ -41,7 +45,7 @@ def _run(arguments: Namespace, environ: Mapping[str, str]) -> int:
         return _serve(serve_settings(environ), service_manager(environ))
     if arguments.command == "agent":
         from edge_runtime.agent import loop  # noqa: PLC0415 - TUF is not for serve
-        from edge_runtime.agent_settings import agent_settings  # noqa: PLC0415 - as above
+        from edge_runtime.settings.agent_settings import agent_settings  # noqa: PLC0415 - as above
 
         return loop.main(agent_settings(environ), service_manager(environ))
     if arguments.command == "log":
@@ -55,7 +59,7 @@ def _run(arguments: Namespace, environ: Mapping[str, str]) -> int:
     if arguments.command in {"rollback", "hold", "rotate-key"}:
         print(_by_hand(arguments, state_dir(environ)), flush=True)  # noqa: T201
         return 0
-    from edge_runtime.status import read_status  # noqa: PLC0415 - only for status
+    from edge_runtime.command.status import read_status  # noqa: PLC0415 - only for status
 
     status = read_status(state_dir(environ))
     text = status.document() if arguments.json else status.sentences()
@@ -65,10 +69,10 @@ def _run(arguments: Namespace, environ: Mapping[str, str]) -> int:
 
 def _by_hand(arguments: Namespace, directory: Path) -> str:
     """Do what a person asks for; return a sentence about it."""
-    from edge_runtime import by_hand  # noqa: PLC0415 - only for these
+    from edge_runtime.command import by_hand  # noqa: PLC0415 - only for these
 
     if arguments.command == "rotate-key":
-        from edge_runtime.agent.rotation import ask_for_key  # noqa: PLC0415 - as above
+        from edge_runtime.agent.identity.rotation import ask_for_key  # noqa: PLC0415 - as above
 
         return ask_for_key(directory)
     if arguments.command == "rollback":

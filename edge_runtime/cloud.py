@@ -18,7 +18,7 @@ import urllib3
 from edge_runtime import durable
 from edge_runtime.errors import AwayError, FetchError
 from edge_runtime.log import log
-from edge_runtime.settings import ContainerSettings
+from edge_runtime.settings.serve_settings import ContainerSettings
 from edge_runtime.slots import Slot
 from packhorse.bundle import BUNDLE_MAX_BYTES, CHUNK_BYTES, read_bundle
 from packhorse.errors import MalformedError

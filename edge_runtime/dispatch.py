@@ -32,7 +32,7 @@ from edge_runtime.inference.calls import Call, outcome_of, rows_of, undecoded
 from edge_runtime.inference.runs import late
 from edge_runtime.models.served_model import ServedModel
 from edge_runtime.routes import Infer, Key, Route
-from edge_runtime.settings import Limits
+from edge_runtime.settings.serve_settings import Limits
 from edge_runtime.threads import Threads
 from packhorse.errors import MalformedError
 

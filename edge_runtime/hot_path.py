@@ -17,7 +17,7 @@ from edge_runtime.http.incoming import Incoming, RefusedError, refusal_of
 from edge_runtime.http.outgoing import Outgoing
 from edge_runtime.http.replies import Body, Reply, error_reply, unavailable
 from edge_runtime.http.sized_body import Allowance
-from edge_runtime.settings import Limits
+from edge_runtime.settings.serve_settings import Limits
 
 LINGER_S = 2.0
 """Time that a refused client gets to read why."""

@@ -21,7 +21,7 @@ from edge_runtime.inference.calls import (
     decode_predict,
 )
 from edge_runtime.service import Service
-from edge_runtime.settings import ContainerSettings, Limits
+from edge_runtime.settings.serve_settings import ContainerSettings, Limits
 
 _MEMORY = "tensors are taken from the request's body, not from shared memory"
 _TRACE = "traces are not set by request; a request's traceparent header is passed on"

@@ -18,7 +18,7 @@ from edge_runtime.inference.calls import (
 )
 from edge_runtime.models.served_model import ServedModel
 from edge_runtime.service import Handler, Service
-from edge_runtime.settings import ContainerSettings
+from edge_runtime.settings.serve_settings import ContainerSettings
 
 Key = tuple[bytes, bytes]
 

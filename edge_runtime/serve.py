@@ -8,16 +8,16 @@ import socket
 import time
 
 from edge_runtime.alone import only_supervisor
-from edge_runtime.control import serve_control, socket_path
 from edge_runtime.errors import SettingsError
 from edge_runtime.http.tls import tls_context
 from edge_runtime.log import log
-from edge_runtime.pulse import tell_pulse
 from edge_runtime.service_manager import ServiceManager
-from edge_runtime.settings import ServeSettings
+from edge_runtime.settings.serve_settings import ServeSettings
 from edge_runtime.slots import open_slots
 from edge_runtime.start_pages import give_back_start_pages
-from edge_runtime.supervisor import Supervisor
+from edge_runtime.supervision.control import serve_control, socket_path
+from edge_runtime.supervision.pulse import tell_pulse
+from edge_runtime.supervision.supervisor import Supervisor
 
 BACKLOG = 1024
 """Connections that the kernel keeps waiting while workers change."""

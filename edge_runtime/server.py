@@ -18,7 +18,7 @@ from edge_runtime.http.head import HeadMemory
 from edge_runtime.http.replies import mistake
 from edge_runtime.http.sized_body import Allowance
 from edge_runtime.load import Load
-from edge_runtime.settings import Limits
+from edge_runtime.settings.serve_settings import Limits
 
 BACKLOG = 1024
 """Connections that the kernel keeps waiting, as during a switch."""

@@ -42,7 +42,7 @@ from edge_runtime.models.load import load_models
 from edge_runtime.models.models import Models
 from edge_runtime.models.repository import Repository
 from edge_runtime.run_watch import RunWatch
-from edge_runtime.settings import NO_RELEASE
+from edge_runtime.settings.serve_settings import NO_RELEASE
 from edge_runtime.slots import Slot, Slots
 from edge_runtime.start_pages import give_back_start_pages
 from edge_runtime.worker_config import WorkerConfig

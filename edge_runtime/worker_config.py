@@ -3,8 +3,13 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edge_runtime.access_settings import AccessSettings
-from edge_runtime.settings import ContainerSettings, Limits, LogSettings, ServeSettings
+from edge_runtime.settings.access_settings import AccessSettings
+from edge_runtime.settings.serve_settings import (
+    ContainerSettings,
+    Limits,
+    LogSettings,
+    ServeSettings,
+)
 
 
 @dataclass(frozen=True, slots=True)

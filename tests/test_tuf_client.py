@@ -251,5 +251,5 @@ def test_nothing_heavy_is_imported():
     )
 
     loaded = set(ended.stdout.decode().split())
-    assert "edge_runtime.agent.trusted_repository" in loaded
+    assert "edge_runtime.agent.trust.trusted_repository" in loaded
     assert not loaded & {"numpy", "onnxruntime", "flask", "requests", "grpc", "orjson"}

@@ -34,10 +34,10 @@ from tuf.api.metadata import Metadata, Root
 from edge_runtime import durable
 from edge_runtime.agent.clock import Clock
 from edge_runtime.agent.errors import AgentError
+from edge_runtime.agent.network.web import Web
 from edge_runtime.agent.pull import Downloads
-from edge_runtime.agent.strict_updater import ROOT_MAX_BYTES
-from edge_runtime.agent.trusted_repository import TrustedRepository
-from edge_runtime.agent.web import Web
+from edge_runtime.agent.trust.strict_updater import ROOT_MAX_BYTES
+from edge_runtime.agent.trust.trusted_repository import TrustedRepository
 from packhorse.assignment import BundleRef
 from packhorse.errors import PackhorseError
 

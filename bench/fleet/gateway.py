@@ -11,15 +11,15 @@ from pathlib import Path
 
 from bench.fleet.publisher import MODEL, VARIANT
 from edge_runtime.agent.decide import Gateway, Wish, decide
-from edge_runtime.agent.enroll import load_identity
+from edge_runtime.agent.identity.enroll import load_identity
 from edge_runtime.agent.install import install_bundle
 from edge_runtime.agent.machine import Event, Stage
 from edge_runtime.agent.memory import Deployment, MemoryFile
+from edge_runtime.agent.network.web import Web
 from edge_runtime.agent.pull import Downloads
 from edge_runtime.agent.report import News, Spool
-from edge_runtime.agent.trust import Trust, Truth
+from edge_runtime.agent.trust.trust import Trust, Truth
 from edge_runtime.agent.verify import verify_bundle
-from edge_runtime.agent.web import Web
 from edge_runtime.slots import Slot, open_slots
 from packhorse.report import DeviceState
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from bench.serving.processes import Tree
 from bench.switch.results import Memory
-from edge_runtime.control import Document, ask
 from edge_runtime.errors import ControlError
+from edge_runtime.supervision.control import Document, ask
 
 START_S = 60.0
 _PAUSE_S = 0.01

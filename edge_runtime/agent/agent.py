@@ -17,22 +17,22 @@ from edge_runtime.agent.decide import (
     is_to_serve_nothing,
 )
 from edge_runtime.agent.discard import discard
-from edge_runtime.agent.enroll import Identity, Place
 from edge_runtime.agent.errors import SupersededError, UnavailableError
+from edge_runtime.agent.identity.enroll import Identity, Place
+from edge_runtime.agent.identity.rotation import Rotation
 from edge_runtime.agent.journal import SUPERSEDED, Journal
 from edge_runtime.agent.machine import Event
 from edge_runtime.agent.memory import MemoryFile
+from edge_runtime.agent.network.tls import TlsContext
+from edge_runtime.agent.network.web import open_pool
 from edge_runtime.agent.report import News, Spool
-from edge_runtime.agent.rotation import Rotation
 from edge_runtime.agent.schedule import Schedule
 from edge_runtime.agent.stages import Outcome, Tools, run_stage
-from edge_runtime.agent.tls import TlsContext
-from edge_runtime.agent.trust import Trust, Truth
-from edge_runtime.agent.web import open_pool
+from edge_runtime.agent.trust.trust import Trust, Truth
 from edge_runtime.agent.witness import Witness
-from edge_runtime.agent_settings import AgentSettings
 from edge_runtime.errors import ControlError
 from edge_runtime.log import log
+from edge_runtime.settings.agent_settings import AgentSettings
 from packhorse.errors import MalformedError, UntrustedError
 from packhorse.names import Release
 from packhorse.report import DeviceState

@@ -23,28 +23,28 @@ from edge_runtime import durable
 from edge_runtime.agent.agent import Agent
 from edge_runtime.agent.archive import Archive
 from edge_runtime.agent.clock import Clock
-from edge_runtime.agent.credentials import DeviceCredentials
-from edge_runtime.agent.enroll import Identity, load_identity
 from edge_runtime.agent.errors import AgentError
-from edge_runtime.agent.feed import LiveRequests
+from edge_runtime.agent.identity.credentials import DeviceCredentials
+from edge_runtime.agent.identity.enroll import Identity, load_identity
+from edge_runtime.agent.identity.read_token import TokenDesk
+from edge_runtime.agent.network.pace import Pace
+from edge_runtime.agent.network.tls import TlsContext
+from edge_runtime.agent.network.web import Credentials, NoCredentials, Web, open_pool
 from edge_runtime.agent.notices import Notices
-from edge_runtime.agent.pace import Pace
 from edge_runtime.agent.pull import Downloads
-from edge_runtime.agent.read_token import TokenDesk
 from edge_runtime.agent.report import Spool
 from edge_runtime.agent.schedule import backoff_s
 from edge_runtime.agent.sender import send_forever
 from edge_runtime.agent.site import Site
 from edge_runtime.agent.stages import Tools
-from edge_runtime.agent.strict_updater import ROOT_MAX_BYTES
 from edge_runtime.agent.switch import Supervisor
-from edge_runtime.agent.tls import TlsContext
-from edge_runtime.agent.trust import Trust
-from edge_runtime.agent.web import Credentials, NoCredentials, Web, open_pool
-from edge_runtime.agent_settings import AgentSettings
+from edge_runtime.agent.trial.feed import LiveRequests
+from edge_runtime.agent.trust.strict_updater import ROOT_MAX_BYTES
+from edge_runtime.agent.trust.trust import Trust
 from edge_runtime.alone import open_lock
 from edge_runtime.log import log
 from edge_runtime.service_manager import ServiceManager
+from edge_runtime.settings.agent_settings import AgentSettings
 from edge_runtime.slots import open_slots
 
 WAKE_S = 20.0

@@ -21,8 +21,8 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge_runtime.agent.clock import Clock
-from edge_runtime.agent.tls import TlsContext
-from edge_runtime.agent_settings import AgentSettings, MqttSettings
+from edge_runtime.agent.network.tls import TlsContext
+from edge_runtime.settings.agent_settings import AgentSettings, MqttSettings
 
 RECONNECT_MIN_S = (1, 5)
 RECONNECT_MAX_S = (90, 150)

@@ -18,9 +18,9 @@ from pathlib import Path
 
 from edge_runtime import durable
 from edge_runtime.agent.errors import UnavailableError
-from edge_runtime.agent.pace import Pace
-from edge_runtime.agent.trust import bundle_url
-from edge_runtime.agent.web import CHUNK_BYTES, Answer, Web
+from edge_runtime.agent.network.pace import Pace
+from edge_runtime.agent.network.web import CHUNK_BYTES, Answer, Web
+from edge_runtime.agent.trust.trust import bundle_url
 from edge_runtime.durable import ReservedFile
 from packhorse.assignment import BundleRef
 from packhorse.bundle import BUNDLE_MAX_BYTES

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from edge_runtime import durable
 from edge_runtime.agent.errors import RefusedError, UnavailableError
-from edge_runtime.agent.web import Web
+from edge_runtime.agent.network.web import Web
 from edge_runtime.log import log
 from packhorse.errors import MalformedError
 from packhorse.names import Release

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from edge_runtime.agent.errors import RefusedError, UnavailableError
+from edge_runtime.agent.network.web import Web
 from edge_runtime.agent.report import Spool
 from edge_runtime.agent.schedule import QUIET_MAX_S, backoff_s, spread
-from edge_runtime.agent.web import Web
-from edge_runtime.agent_settings import AgentSettings
 from edge_runtime.log import log
+from edge_runtime.settings.agent_settings import AgentSettings
 
 REVOKED_S = 3600.0
 """A device that was sent away asks so often whether it was let in again."""

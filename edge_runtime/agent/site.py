@@ -24,7 +24,7 @@ from edge_runtime.agent.machine import Stage
 from edge_runtime.agent.memory import Deployment
 from edge_runtime.commands import Command, Ended, run_command
 from edge_runtime.hold import read_hold
-from edge_runtime.site_settings import SiteSettings
+from edge_runtime.settings.site_settings import SiteSettings
 from edge_runtime.windows import Windows
 from packhorse.names import Release
 

@@ -27,10 +27,10 @@ from edge_runtime.agent.memory import Deployment
 from edge_runtime.agent.pull import Downloads
 from edge_runtime.agent.site import Site
 from edge_runtime.agent.switch import Supervisor, serve_slot
-from edge_runtime.agent.try_out import check_runtime_takes, try_release
+from edge_runtime.agent.trial.try_out import check_runtime_takes, try_release
 from edge_runtime.agent.verify import verify_bundle
-from edge_runtime.agent_settings import ShadowSettings
 from edge_runtime.errors import ControlError, SlotError
+from edge_runtime.settings.agent_settings import ShadowSettings
 from edge_runtime.slots import NAMES, Slot, Slots
 from packhorse.errors import UntrustedError
 from packhorse.names import Release

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_runtime.agent.errors import NotSwitchedError, ReleaseRefusedError
-from edge_runtime.control import Document, ask
 from edge_runtime.errors import ControlError
-from edge_runtime.handover import REASON_MAX
 from edge_runtime.slots import Slot
+from edge_runtime.supervision.control import Document, ask
+from edge_runtime.supervision.handover import REASON_MAX
 from packhorse.names import Release
 
 ASK_S = 10.0

@@ -16,8 +16,8 @@ from edge_runtime.agent.memory import Refusal
 from edge_runtime.agent.report import News
 from edge_runtime.agent.stages import Outcome, Tools, run_stage
 from edge_runtime.errors import SlotError
-from edge_runtime.handover import Handover, load_handover
 from edge_runtime.slots import Slots
+from edge_runtime.supervision.handover import Handover, load_handover
 from packhorse.assignment import RolloutDocument
 from packhorse.names import Release
 from packhorse.report import DeviceState

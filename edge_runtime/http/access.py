@@ -10,9 +10,9 @@ import hashlib
 import hmac
 from collections.abc import Iterable
 
-from edge_runtime.access_settings import AccessSettings
 from edge_runtime.http.head import Head
 from edge_runtime.http.replies import Reply, error_reply
+from edge_runtime.settings.access_settings import AccessSettings
 
 OPEN_PATHS = frozenset({b"/v2/health/live", b"/v2/health/ready"})
 

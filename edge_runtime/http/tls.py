@@ -7,9 +7,9 @@ without one there is no connection.
 import ssl
 from pathlib import Path
 
-from edge_runtime.access_settings import TlsSettings
 from edge_runtime.errors import SettingsError
 from edge_runtime.log import log
+from edge_runtime.settings.access_settings import TlsSettings
 
 REFRESH_S = 60.0
 """Time after which a renewed certificate is shown; it is renewed days too early."""

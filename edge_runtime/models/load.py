@@ -11,7 +11,7 @@ from edge_runtime.models.repository import Repository, StoredModel
 from edge_runtime.models.served_model import ServedModel
 from edge_runtime.models.warm import load_slot, load_stored
 from edge_runtime.run_watch import RunWatch
-from edge_runtime.settings import NO_RELEASE
+from edge_runtime.settings.serve_settings import NO_RELEASE
 from edge_runtime.slots import Slot
 
 REASON_MAX = 500

@@ -19,7 +19,7 @@ from typing import NoReturn
 from edge_runtime.errors import EdgeError, NotAllowedError, UnknownModelError
 from edge_runtime.models.repository import Key, Repository, StoredModel
 from edge_runtime.models.served_model import ServedModel
-from edge_runtime.settings import NO_RELEASE
+from edge_runtime.settings.serve_settings import NO_RELEASE
 
 READY = "READY"
 UNAVAILABLE = "UNAVAILABLE"

@@ -29,7 +29,7 @@ from edge_runtime.prediction_log.reader import (
     Record,
     decode_cursor,
 )
-from edge_runtime.settings import state_dir
+from edge_runtime.settings.serve_settings import state_dir
 
 FOLLOW_S = 0.5
 """How long `--follow` rests between two looks at the folder."""

@@ -13,7 +13,7 @@ from edge_runtime.prediction_log.entry import Entry
 from edge_runtime.prediction_log.sampler import Sampler
 from edge_runtime.prediction_log.segment import FREE_MIN_BYTES
 from edge_runtime.prediction_log.writer import Pace, Writer
-from edge_runtime.settings import LogSettings
+from edge_runtime.settings.serve_settings import LogSettings
 
 CLOSE_S = 2.0
 """How long the end of a process waits for a disk that may be slow."""

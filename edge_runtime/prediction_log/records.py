@@ -17,7 +17,7 @@ from edge_runtime.prediction_log.payload import (
     length_of,
 )
 from edge_runtime.prediction_log.summary import summarise, top_of_rows
-from edge_runtime.settings import LogSettings
+from edge_runtime.settings.serve_settings import LogSettings
 from packhorse.inference.binary import encode_bytes
 from packhorse.inference.datatypes import TEXT_KINDS, datatype_of
 from packhorse.inference.signature import Arrays

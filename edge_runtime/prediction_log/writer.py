@@ -16,7 +16,7 @@ from edge_runtime.prediction_log.payload import Parts, length_of
 from edge_runtime.prediction_log.records import encode_dropped, encode_prediction
 from edge_runtime.prediction_log.segment import FREE_MIN_BYTES, Segment
 from edge_runtime.prediction_log.segments import Segments
-from edge_runtime.settings import LogSettings
+from edge_runtime.settings.serve_settings import LogSettings
 
 _REASONS = ("disk", "too_large", "unencodable")
 

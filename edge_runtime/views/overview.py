@@ -15,7 +15,7 @@ from edge_runtime.models.models import Models
 from edge_runtime.models.served_model import ServedModel
 from edge_runtime.recent import Exchange
 from edge_runtime.service import Handler
-from edge_runtime.settings import ContainerSettings, Limits
+from edge_runtime.settings.serve_settings import ContainerSettings, Limits
 from edge_runtime.views.metrics import CONTENT_TYPE, write_metrics
 from edge_runtime.views.openapi import build_document
 from edge_runtime.views.server_view import (

@@ -15,7 +15,7 @@ import numpy as np
 
 from edge_runtime.counts import Counts
 from edge_runtime.measures import ModelMeasures
-from edge_runtime.settings import ContainerSettings, Limits
+from edge_runtime.settings.serve_settings import ContainerSettings, Limits
 from packhorse.inference.signature import Signature
 
 CLASSES_SHOWN = 3

@@ -15,7 +15,7 @@ GOLDEN_FILES = (
     "main.py",
     "packhorse/bundle.py",
     "packhorse/golden.py",
-    "edge_runtime/supervisor.py",
+    "edge_runtime/supervision/supervisor.py",
     "functions/predict.py",
     "local_cloud/demo/samples.py",
 )

@@ -16,11 +16,11 @@ import time
 
 import sitecustomize
 
-from edge_runtime.agent.enroll import load_identity
+from edge_runtime.agent.identity.enroll import load_identity
 from edge_runtime.agent.loop import build_agent
+from edge_runtime.agent.network.web import Web
 from edge_runtime.agent.report import Spool
-from edge_runtime.agent.web import Web
-from edge_runtime.agent_settings import agent_settings
+from edge_runtime.settings.agent_settings import agent_settings
 
 MOST_S = 60.0
 PAUSE_S = 0.1

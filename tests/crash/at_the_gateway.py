@@ -3,8 +3,8 @@
 import os
 import subprocess
 
-from edge_runtime.control import ask
 from edge_runtime.errors import ControlError
+from edge_runtime.supervision.control import ask
 from tests.crash.steps import python, watched
 from tests.edge_runtime.agent.gateway import READY_S, ROOT
 
@@ -23,8 +23,9 @@ def fall_back(state_dir, *, log=None):
 
 def ask_for_another_key(state_dir, *, log=None):
     """Wish the device another key, as an operator beside it does."""
-    command = "import sys; from pathlib import Path; from edge_runtime.agent.rotation"
-    command += " import ask_for_key; ask_for_key(Path(sys.argv[1]))"
+    command = "import sys; from pathlib import Path"
+    command += "; from edge_runtime.agent.identity.rotation import ask_for_key"
+    command += "; ask_for_key(Path(sys.argv[1]))"
     subprocess.run(
         python("-c", command, str(state_dir)),
         env=watched(os.environ, state_dir, log=log, role="by hand"),

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from edge_runtime.agent.clock import Clock
-from edge_runtime.agent.enroll import Identity
+from edge_runtime.agent.identity.enroll import Identity
 from edge_runtime.agent.memory import MemoryFile
 from edge_runtime.agent.report import News, Spool
 from edge_runtime.prediction_log.folder import segment_paths

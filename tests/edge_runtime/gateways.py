@@ -13,9 +13,9 @@ import time
 from pathlib import Path
 
 from edge_runtime import durable
-from edge_runtime.control import ask
 from edge_runtime.errors import ControlError
 from edge_runtime.slots import open_slots
+from edge_runtime.supervision.control import ask
 from packhorse.bundle import BUNDLE_MAX_BYTES, read_bundle
 from tests.models import tiny_bundle
 

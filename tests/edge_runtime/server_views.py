@@ -6,7 +6,7 @@ import time
 
 from edge_runtime.counts import Counts
 from edge_runtime.measures import ModelMeasures
-from edge_runtime.settings import Limits
+from edge_runtime.settings.serve_settings import Limits
 from edge_runtime.views.server_view import (
     ModelView,
     Prediction,

@@ -6,7 +6,7 @@ from edge_runtime.app import create_app
 from edge_runtime.counts import Counts
 from edge_runtime.models.models import Models
 from edge_runtime.service import Service
-from edge_runtime.settings import Limits
+from edge_runtime.settings.serve_settings import Limits
 from edge_runtime.views.overview import Overview
 
 

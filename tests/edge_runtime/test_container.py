@@ -15,7 +15,7 @@ import pytest
 
 from edge_runtime.cloud import install_from_cloud
 from edge_runtime.errors import FetchError
-from edge_runtime.settings import serve_settings
+from edge_runtime.settings.serve_settings import serve_settings
 from edge_runtime.slots import open_slots
 from local_cloud.ports import free_port
 from tests.edge_runtime.gateways import ROOT, Gateway, wait_for

@@ -14,7 +14,7 @@ from edge_runtime.inference.calls import decode_infer
 from edge_runtime.models.run_plan import RunPlan
 from edge_runtime.routes import Infer
 from edge_runtime.run_watch import RunWatch
-from edge_runtime.settings import Limits
+from edge_runtime.settings.serve_settings import Limits
 from tests.edge_runtime.inference.test_batcher import Asked, loop_model, serve
 
 ENDLESS = 2**40

@@ -9,8 +9,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from edge_runtime.handover import load_handover
 from edge_runtime.slots import open_slots
+from edge_runtime.supervision.handover import load_handover
 from packhorse.names import parse_release
 from tests.edge_runtime.agent.gateway import children
 from tests.edge_runtime.clients import ROW, problems

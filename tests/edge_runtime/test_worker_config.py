@@ -3,8 +3,13 @@
 from dataclasses import fields
 from pathlib import Path
 
-from edge_runtime.access_settings import AccessSettings, TlsSettings
-from edge_runtime.settings import ContainerSettings, Limits, LogSettings, ServeSettings
+from edge_runtime.settings.access_settings import AccessSettings, TlsSettings
+from edge_runtime.settings.serve_settings import (
+    ContainerSettings,
+    Limits,
+    LogSettings,
+    ServeSettings,
+)
 from edge_runtime.worker_config import WorkerConfig, config_of
 
 

@@ -12,8 +12,8 @@ from click.testing import CliRunner
 from google.cloud import storage
 from tuf.ngclient import Updater
 
-from edge_runtime.agent.trust import Trust
-from edge_runtime.agent.web import Web
+from edge_runtime.agent.network.web import Web
+from edge_runtime.agent.trust.trust import Trust
 from functions.adapters.tuf_repository import TufRepository
 from packhorse.assignment import RolloutDocument, encode_rollout
 from packhorse.cli.keys import keys

@@ -8,19 +8,19 @@ import pytest
 
 from edge_runtime.agent.archive import Archive
 from edge_runtime.agent.clock import Clock
-from edge_runtime.agent.enroll import load_identity
+from edge_runtime.agent.identity.enroll import load_identity
 from edge_runtime.agent.loop import build_agent
 from edge_runtime.agent.machine import Stage
 from edge_runtime.agent.memory import Deployment
+from edge_runtime.agent.network.web import Web
 from edge_runtime.agent.pull import Downloads
 from edge_runtime.agent.report import Spool
 from edge_runtime.agent.site import Site
 from edge_runtime.agent.stages import Tools
 from edge_runtime.agent.switch import Supervisor
-from edge_runtime.agent.trust import Trust
-from edge_runtime.agent.web import Web
-from edge_runtime.agent_settings import AgentSettings
-from edge_runtime.site_settings import SiteSettings
+from edge_runtime.agent.trust.trust import Trust
+from edge_runtime.settings.agent_settings import AgentSettings
+from edge_runtime.settings.site_settings import SiteSettings
 from edge_runtime.slots import open_slots
 from packhorse.device_key import public_pem, verify_envelope
 from packhorse.report import decode_report, open_envelope

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import urllib3
 
-from edge_runtime.control import ask
 from edge_runtime.errors import ControlError
+from edge_runtime.supervision.control import ask
 
 READY_S = 30.0
 ROOT = Path(__file__).parents[3]

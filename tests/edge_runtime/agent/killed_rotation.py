@@ -11,8 +11,8 @@ import os
 import sys
 from pathlib import Path
 
-from edge_runtime.agent.enroll import Identity
-from edge_runtime.agent.rotation import Rotation
+from edge_runtime.agent.identity.enroll import Identity
+from edge_runtime.agent.identity.rotation import Rotation
 from edge_runtime.durable import EVENT
 from packhorse.device_requests import check_voucher, decode_enrolment
 from packhorse.report import open_envelope

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from edge_runtime.control import ask
 from edge_runtime.slots import open_slots
+from edge_runtime.supervision.control import ask
 from packhorse.assignment import Offer, RolloutDocument
 from packhorse.report import DeviceState
 from tests.edge_runtime.agent.bundles import (

@@ -7,7 +7,7 @@ import pytest
 
 from edge_runtime.agent.machine import Stage
 from edge_runtime.agent.memory import Deployment, MemoryFile
-from edge_runtime.by_hand import roll_back
+from edge_runtime.command.by_hand import roll_back
 from edge_runtime.slots import open_slots
 from packhorse.assignment import Offer, RolloutDocument
 from packhorse.report import DeviceState

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from edge_runtime.agent.loop import build_agent
-from edge_runtime.agent_settings import ShadowSettings
+from edge_runtime.settings.agent_settings import ShadowSettings
 from packhorse.assignment import Offer, RolloutDocument
 from packhorse.report import DeviceState
 from packhorse.shadow_limits import ShadowLimits

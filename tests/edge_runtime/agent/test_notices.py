@@ -17,7 +17,7 @@ from edge_runtime.agent.notices import (
     make_client,
     notice_topic,
 )
-from edge_runtime.agent_settings import MqttSettings
+from edge_runtime.settings.agent_settings import MqttSettings
 from tests.edge_runtime.agent.broker import publishing
 from tests.edge_runtime.agent.gateway import wait_until
 from tests.mosquitto import running_mosquitto

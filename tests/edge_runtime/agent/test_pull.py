@@ -9,8 +9,8 @@ import pytest
 
 from edge_runtime.agent import pull
 from edge_runtime.agent.errors import UnavailableError
+from edge_runtime.agent.network.web import Web
 from edge_runtime.agent.pull import Downloads
-from edge_runtime.agent.web import Web
 from packhorse.assignment import BundleRef
 from packhorse.errors import UntrustedError
 from tests.edge_runtime.agent.bundles import release

@@ -3,8 +3,8 @@
 import pytest
 
 from edge_runtime.agent.errors import UnavailableError
+from edge_runtime.agent.network.web import Web
 from edge_runtime.agent.report import DROPPED_MEASURE, News, Spool
-from edge_runtime.agent.web import Web
 from packhorse.report import REASON_MAX, DeviceState, decode_report, open_envelope
 from tests.edge_runtime.agent.bundles import release
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from edge_runtime.agent.errors import AgentError, RefusedError, UnavailableError
+from edge_runtime.agent.identity.rotation import Rotation, ask_for_key
+from edge_runtime.agent.network.web import Web
 from edge_runtime.agent.report import News, Spool
-from edge_runtime.agent.rotation import Rotation, ask_for_key
-from edge_runtime.agent.web import Web
 from packhorse.device_key import generate_key_pem, public_pem, verify_envelope
 from packhorse.device_requests import ENROLL, check_voucher, decode_enrolment
 from packhorse.errors import UntrustedError

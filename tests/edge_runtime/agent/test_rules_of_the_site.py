@@ -9,7 +9,7 @@ import pytest
 
 from edge_runtime.agent.loop import build_agent
 from edge_runtime.hold import lift_hold, place_hold
-from edge_runtime.site_settings import site_settings
+from edge_runtime.settings.site_settings import site_settings
 from packhorse.assignment import Offer, RolloutDocument
 from packhorse.report import FAILURES, DeviceState
 from tests.edge_runtime.agent.bundles import make_bundle, release

@@ -13,7 +13,7 @@ from edge_runtime.agent.machine import Stage
 from edge_runtime.agent.memory import Deployment
 from edge_runtime.agent.site import Site
 from edge_runtime.hold import lift_hold, place_hold
-from edge_runtime.site_settings import SiteSettings, site_settings
+from edge_runtime.settings.site_settings import SiteSettings, site_settings
 from packhorse.assignment import BundleRef
 from tests.edge_runtime.agent.bundles import release
 

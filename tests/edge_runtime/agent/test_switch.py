@@ -13,9 +13,9 @@ from edge_runtime.agent.errors import NotSwitchedError
 from edge_runtime.agent.machine import Event, Stage
 from edge_runtime.agent.stages import EXHAUSTED_AFTER, run_stage
 from edge_runtime.agent.switch import Supervisor
-from edge_runtime.control import serve_control
 from edge_runtime.errors import WorkerError
-from edge_runtime.site_settings import site_settings
+from edge_runtime.settings.site_settings import site_settings
+from edge_runtime.supervision.control import serve_control
 from tests.edge_runtime.agent.test_stages import run_to
 
 

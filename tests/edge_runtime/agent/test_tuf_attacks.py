@@ -24,8 +24,8 @@ from securesystemslib.signer import CryptoSigner
 
 from edge_runtime.agent.clock import Clock
 from edge_runtime.agent.errors import UnavailableError
-from edge_runtime.agent.trusted_repository import TrustedRepository
-from edge_runtime.agent.web import Web
+from edge_runtime.agent.network.web import Web
+from edge_runtime.agent.trust.trusted_repository import TrustedRepository
 from packhorse.errors import UntrustedError
 from tests.tuf_repository import RepositoryServer
 from tests.tuf_simulator import TufSimulator, now

@@ -54,7 +54,7 @@ def test_state_is_the_only_place_that_it_writes_to():
     assert "PYTHONDONTWRITEBYTECODE=1" in " ".join(instructions("ENV"))
 
 
-@pytest.mark.parametrize("python", ["edge_runtime.healthcheck"])
+@pytest.mark.parametrize("python", ["edge_runtime.command.healthcheck"])
 def test_its_health_check_is_a_module_that_is_there(python, tmp_path):
     check = instructions("HEALTHCHECK")[0]
     command = json.loads(check[check.index("[") :])

@@ -10,7 +10,7 @@ import tomllib
 import pytest
 
 from edge_runtime.agent.switch import SWITCH_S
-from edge_runtime.settings import ServeSettings
+from edge_runtime.settings.serve_settings import ServeSettings
 from tests.edge_runtime.agent.gateway import ROOT
 
 DEPLOY = ROOT / "edge_runtime" / "deploy"

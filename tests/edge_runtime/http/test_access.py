@@ -5,9 +5,9 @@ import json
 
 import pytest
 
-from edge_runtime.access_settings import AccessSettings
 from edge_runtime.http.access import Access
 from edge_runtime.http.head import parse_head
+from edge_runtime.settings.access_settings import AccessSettings
 
 TOKEN, OTHER = "a" * 32, "b" * 32
 HASHES = tuple(hashlib.sha256(t.encode()).hexdigest() for t in (TOKEN, OTHER))

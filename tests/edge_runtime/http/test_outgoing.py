@@ -12,7 +12,7 @@ from edge_runtime.hot_path import Connection
 from edge_runtime.http.head import HeadMemory, HttpError
 from edge_runtime.http.replies import Reply
 from edge_runtime.http.sized_body import Allowance
-from edge_runtime.settings import Limits
+from edge_runtime.settings.serve_settings import Limits
 
 MIB = 1024**2
 GET = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n"

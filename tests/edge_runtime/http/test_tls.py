@@ -6,9 +6,9 @@ import threading
 
 import pytest
 
-from edge_runtime.access_settings import TlsSettings
 from edge_runtime.errors import SettingsError
 from edge_runtime.http.tls import LiveTls, tls_context
+from edge_runtime.settings.access_settings import TlsSettings
 from tests.edge_runtime.certificates import make_authority
 
 

@@ -1,8 +1,8 @@
 """What is told of the models fits into a line of the control socket."""
 
-from edge_runtime.control import LINE_MAX_BYTES
 from edge_runtime.models.listing import describe_models
 from edge_runtime.models.models import READY, UNAVAILABLE, IndexEntry
+from edge_runtime.supervision.control import LINE_MAX_BYTES
 from packhorse.strict_json import encode_json
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edge_runtime.prediction_log.folder import segment_path, segment_paths
-from edge_runtime.settings import LogSettings
+from edge_runtime.settings.serve_settings import LogSettings
 from tests.edge_runtime.gateways import ROOT
 from tests.edge_runtime.prediction_log.entries import entry, write
 

@@ -13,7 +13,7 @@ import pytest
 
 from edge_runtime.prediction_log.backlog import ENTRIES_MAX, HELD_MAX_BYTES, Backlog
 from edge_runtime.prediction_log.log import PredictionLog
-from edge_runtime.settings import LogSettings
+from edge_runtime.settings.serve_settings import LogSettings
 from tests.edge_runtime.gateways import wait_for
 from tests.edge_runtime.prediction_log.entries import (
     ALL,

@@ -11,7 +11,7 @@ from edge_runtime.prediction_log.reader import (
     decode_cursor,
     last_predictions,
 )
-from edge_runtime.settings import LogSettings
+from edge_runtime.settings.serve_settings import LogSettings
 from tests.edge_runtime.gateways import wait_for
 from tests.edge_runtime.prediction_log.entries import entry, read, request_ids, write
 

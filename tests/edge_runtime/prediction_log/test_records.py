@@ -9,7 +9,7 @@ from edge_runtime.prediction_log.data import tensors_of
 from edge_runtime.prediction_log.payload import decode_payload
 from edge_runtime.prediction_log.reader import Record
 from edge_runtime.prediction_log.records import encode_prediction
-from edge_runtime.settings import LogSettings
+from edge_runtime.settings.serve_settings import LogSettings
 from tests.edge_runtime.prediction_log.entries import entry
 
 FULL = LogSettings(0.5, "full", 2**20)

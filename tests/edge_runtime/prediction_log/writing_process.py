@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from edge_runtime.prediction_log.log import PredictionLog
-from edge_runtime.settings import LogSettings
+from edge_runtime.settings.serve_settings import LogSettings
 from tests.edge_runtime.prediction_log.entries import QUICK, entry
 
 AHEAD = 100

@@ -3,7 +3,7 @@
 import jsonschema
 import pytest
 
-from edge_runtime.settings import ContainerSettings
+from edge_runtime.settings.serve_settings import ContainerSettings
 from edge_runtime.views.openapi import build_document
 from packhorse.errors import PackhorseError
 from packhorse.inference import v2, vertex

@@ -11,7 +11,7 @@ from edge_runtime.model_session import ModelSession
 from edge_runtime.models.models import Models
 from edge_runtime.models.run_plan import RunPlan
 from edge_runtime.models.served_model import ServedModel
-from edge_runtime.settings import Limits
+from edge_runtime.settings.serve_settings import Limits
 from edge_runtime.views.overview import Overview, overview_routes
 from tests.models import tiny_model
 

@@ -1,0 +1,1 @@
+"""Who this device is: its key, its enrolment, its read token."""

@@ -1,0 +1,1 @@
+"""The agent's way to the network: capped, timed, held back when asked."""

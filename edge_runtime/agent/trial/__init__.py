@@ -1,0 +1,1 @@
+"""Trying a candidate in a process of its own, on samples and on live requests."""

@@ -1,0 +1,1 @@
+"""What the gateway believes, until when, and by which clock."""

@@ -1,0 +1,1 @@
+"""Who serves: starts, readies, switches, watches and replaces workers."""
