@@ -13,20 +13,11 @@ def minimise(case, problem_of):
     Args:
         problem_of: Sends a case alone; returns what goes wrong, empty for nothing.
     """
-    until_s = time.monotonic() + SECONDS_MAX
-    left = TRIES_MAX
-
-    def fails(smaller):
-        nonlocal left
-        left -= 1
-        if left < 0 or time.monotonic() > until_s:
-            return False
-        return bool(problem_of(smaller))
-
+    fails = _Trials(problem_of)
     case = _first(case, [replace(case, cuts=())], fails)
     if case.wild:
         return replace(
-            case, wild=_fewer(case.wild, lambda w: fails(replace(case, wild=w)))
+            case, wild=_fewer(case.wild, lambda w: replace(case, wild=w), fails)
         )
     case = _fewer_requests(case, fails)
     for index, sent in enumerate(case.requests):
@@ -43,8 +34,7 @@ def _shorter_body(case, index, fails):
         requests[index] = replace(requests[index], body=body)
         return replace(case, requests=tuple(requests))
 
-    body = case.requests[index].body
-    return with_body(_fewer(body, lambda shorter: fails(with_body(shorter))))
+    return with_body(_fewer(case.requests[index].body, with_body, fails))
 
 
 def _first(case, smaller, fails):
@@ -60,17 +50,38 @@ def _fewer_requests(case, fails):
     return case
 
 
-def _fewer(data, fails):
-    """Leave out ever smaller pieces."""
+def _fewer(data, case_with, fails):
+    """Leave out ever smaller pieces, until time is up."""
     size = len(data) // 2
     while size:
         at = 0
         while at < len(data):
+            if fails.is_over:
+                return data
             shorter = data[:at] + data[at + size :]
-            if shorter and fails(shorter):
+            if shorter and fails(case_with(shorter)):
                 data = shorter
             else:
                 at += size
         size //= 2 if size > 8 or size == 1 else 8
         size = 0 if size < 4 else size
     return data
+
+
+class _Trials:
+    """Says whether a case fails, so often and so long as that is cheap."""
+
+    def __init__(self, problem_of):
+        self._problem_of = problem_of
+        self._left = TRIES_MAX
+        self._until_s = time.monotonic() + SECONDS_MAX
+
+    @property
+    def is_over(self):
+        return not self._left or time.monotonic() > self._until_s
+
+    def __call__(self, case):
+        if self.is_over:
+            return False
+        self._left -= 1
+        return bool(self._problem_of(case))
