@@ -10,7 +10,7 @@ from edge_runtime.agent.clock import (
     built_at,
     is_synchronised,
 )
-from edge_runtime.agent.trust.trust import clock as clock_module
+from edge_runtime.agent import clock as clock_module
 
 BOOT = datetime(1970, 1, 1, tzinfo=UTC)
 TODAY = datetime(2026, 11, 23, tzinfo=UTC)
