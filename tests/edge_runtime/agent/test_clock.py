@@ -4,13 +4,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from edge_runtime.agent import clock as clock_module
 from edge_runtime.agent.clock import (
     OLDEST_BUILD,
     Clock,
     built_at,
     is_synchronised,
 )
-from edge_runtime.agent import clock as clock_module
 
 BOOT = datetime(1970, 1, 1, tzinfo=UTC)
 TODAY = datetime(2026, 11, 23, tzinfo=UTC)
