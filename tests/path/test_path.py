@@ -26,6 +26,11 @@ def upgraded(fleet):
     with fleet.traffic() as answers:
         assert fleet.release(2) == "rollout finished"
         fleet.all_answer(2)
+        # The client's own connection may have one answer of the old worker to come.
+        for place, counts in answers.items():
+            wait_until(
+                lambda c=counts: c[f"{MODEL}@2"], f"the client sees it at {place}"
+            )
     fleet.answers = answers
     return fleet
 

@@ -203,7 +203,9 @@ def test_a_site_goes_on_though_the_agent_was_killed_on_the_way_back(
     seen = tmp_path / "seen"
     script = (
         f'echo "$PACKHORSE_RELEASE $PACKHORSE_FORMER_RELEASE" >> {seen}; '
-        'test "$PACKHORSE_RELEASE" = magika@1'
+        'test "$PACKHORSE_RELEASE" = magika@1 || exit 1; '
+        # Long enough to be killed in, on the way back.
+        'test "$PACKHORSE_FORMER_RELEASE" != magika@2 || sleep 1.2'
     )
     values = {"PACKHORSE_AFTER_SWITCH": shell(script), "PATH": "/usr/bin:/bin"}
     agent = agent_with(**values)
