@@ -7,7 +7,7 @@
 #   make crash       every kind of durable step of a gateway killed, failed and cut off; 30 minutes
 #   make bench-serving   our server and its peers in one ring; 20 minutes
 #   make bench-switch    what a switch costs under load, and how fast is the way back; 9 minutes
-#   make bench-fleet     what 10,000 gateways ask of the bucket; 10 minutes
+#   make bench-fleet     what 10,000 gateways ask of the bucket; 7 minutes
 #   make coverage    the tests, and which lines and branches they reach
 #   make check       format, lint, types, imports, tests
 #   make status-page take the picture of the status page in docs/images anew; 15 minutes

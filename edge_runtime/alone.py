@@ -1,4 +1,4 @@
-"""One supervisor to a state directory, or one who does its work while none runs."""
+"""One supervisor to a state directory, or one who does its work; and one agent."""
 
 import errno
 import fcntl
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from edge_runtime.durable import make_dir, remove_tree, settle
-from edge_runtime.errors import ControlError
+from edge_runtime.errors import ControlError, EdgeError
 
 
 def open_lock(path: Path) -> int:
@@ -35,14 +35,26 @@ def only_supervisor(state_dir: Path) -> Iterator[None]:
     Raises:
         ControlError: There is one.
     """
-    run_dir = state_dir / "run"
-    make_dir(run_dir)
-    descriptor = open_lock(run_dir / "supervisor.lock")
+    taken = ControlError(f"another supervisor serves from {state_dir}")
+    with only_one(state_dir, "run/supervisor.lock", taken):
+        yield
+
+
+@contextmanager
+def only_one(state_dir: Path, name: str, taken: EdgeError) -> Iterator[None]:
+    """Hold the lock `name` in the state directory; it ends with the process.
+
+    Raises:
+        EdgeError: `taken`, where somebody else holds it.
+    """
+    path = state_dir / name
+    make_dir(path.parent)
+    descriptor = open_lock(path)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         settle(state_dir)
         yield
     except BlockingIOError as error:
-        raise ControlError(f"another supervisor serves from {state_dir}") from error
+        raise taken from error
     finally:
         os.close(descriptor)

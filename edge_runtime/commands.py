@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_runtime.errors import SettingsError
+from edge_runtime.wording import signal_name
 
 SAID_MAX = 200
 """Characters of a command's first line that are kept."""
@@ -119,7 +120,7 @@ def run_command(
     if code is None:
         return Ended(None, said, f"did not end within {limit_s:g} s")
     if code < 0:
-        return Ended(code, said, f"was ended by {_signal_name(-code)}")
+        return Ended(code, said, f"was ended by {signal_name(-code)}")
     return Ended(code, said, f"exited with {code}")
 
 
@@ -175,10 +176,3 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
     process.wait()
     if process.stdout is not None:
         process.stdout.close()
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

@@ -9,6 +9,7 @@ A person puts it there and takes it away, with `edge-runtime hold` or by hand
 from pathlib import Path
 
 from edge_runtime import durable
+from edge_runtime.wording import one_line
 
 REASON_MAX = 300
 """Characters of a reason that are shown; the file may have been written by hand."""
@@ -34,8 +35,7 @@ def read_hold(state_dir: Path) -> str | None:
         return None
     except OSError as error:
         return f"the hold file cannot be read: {error.strerror}"
-    words = "".join(c if c.isprintable() else " " for c in text)
-    return " ".join(words.split())[:REASON_MAX]
+    return one_line(text)[:REASON_MAX]
 
 
 def place_hold(state_dir: Path, reason: str) -> None:

@@ -27,15 +27,13 @@ from edge_runtime.prediction_log.payload import (
     Data,
     Document,
     decode_payload,
+    decode_tensor,
     encode_payload,
+    keep_tensors,
     length_of,
 )
 from packhorse.errors import PackhorseError
-from packhorse.inference.binary import decode_bytes, encode_bytes
-from packhorse.inference.datatypes import datatype_of
-from packhorse.inference.layout import make_layout
 from packhorse.inference.signature import Arrays
-from packhorse.manifest import TensorSpec
 
 FILE_MAX_BYTES = 256 * 1024**2
 """More than any ring holds; the child that reads it has a memory limit besides."""
@@ -82,7 +80,7 @@ def encode_request(noted_us: int, inputs: Arrays, outputs: Arrays) -> Frame | No
     data: list[Data] = []
     try:
         for side, arrays in zip(_SIDES, (inputs, outputs), strict=True):
-            document[side] = [_describe(n, a, data) for n, a in arrays.items()]
+            document[side] = keep_tensors(arrays, data)
     except (KeyError, UnicodeEncodeError):
         return None
     payload = encode_payload(document, data)
@@ -140,18 +138,6 @@ def _frames(body: bytes) -> Iterator[Frame]:
         at += length
 
 
-def _describe(name: str, array: np.ndarray, data: list[Data]) -> Document:
-    """Say what a tensor is, and append its bytes to `data`."""
-    raw = encode_bytes(array)
-    data.append(raw)
-    return {
-        "name": name,
-        "datatype": datatype_of(array.dtype),
-        "shape": list(array.shape),
-        "data_bytes": len(raw),
-    }
-
-
 def _decode(frame: Frame) -> LiveRequest | None:
     payload = decode_payload(b"".join(frame.parts))
     if payload is None:
@@ -173,9 +159,7 @@ def _arrays(
     """Return the tensors of one side, and the bytes behind them."""
     arrays = {}
     for tensor in tensors:
-        shape = tuple(cast("list[int]", tensor["shape"]))
-        spec = TensorSpec(str(tensor["name"]), str(tensor["datatype"]), shape)
         length = cast("int", tensor["data_bytes"])
-        arrays[spec.name] = decode_bytes(make_layout(spec, shape), data[:length])
+        arrays[str(tensor["name"])] = decode_tensor(tensor, data[:length])
         data = data[length:]
     return arrays, data

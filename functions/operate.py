@@ -148,15 +148,7 @@ def _release_json(
         },
         "model_version": record.model_version,
         "deployed_ids": dict(record.deployed_ids),
-        "history": [
-            {
-                "at": change.at.isoformat(),
-                "what": change.what,
-                "reason": change.reason,
-                "by": change.by,
-            }
-            for change in history
-        ],
+        "history": [change.to_json() for change in history],
     }
 
 

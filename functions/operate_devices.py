@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import flask
 
@@ -24,6 +25,9 @@ from functions.release.device_record import (
     decode_models,
 )
 from packhorse.names import check_device, check_ring
+
+if TYPE_CHECKING:
+    from functions.adapters.ledger.device_statuses import DeviceStatus
 
 LISTED_MAX = 10_000
 """Devices in one answer: about 2.5 MB."""
@@ -145,10 +149,20 @@ def _record_of_nobody(device: str, at: datetime) -> DeviceRecord:
     Raises:
         NotFoundError: It was not even invited.
     """
+    ring = _status_of(device).ring
+    return DeviceRecord(device, ring, public_key="", enrolled_at=at)
+
+
+def _status_of(device: str) -> "DeviceStatus":
+    """Return where a device stands.
+
+    Raises:
+        NotFoundError: It was not even invited.
+    """
     known = wiring.ledger().device_statuses(limit=1, device=device)
     if not known:
         raise NotFoundError(f"no device {device} was ever invited")
-    return DeviceRecord(device, known[0].ring, public_key="", enrolled_at=at)
+    return known[0]
 
 
 def _check_may_be_invited(device: str) -> None:
@@ -162,23 +176,11 @@ def _check_may_be_invited(device: str) -> None:
 
 def _shown(device: str, record: DeviceRecord | None) -> dict[str, object]:
     """Return what people see of a device; of its key, the fingerprint."""
-    ledger = wiring.ledger()
-    known = ledger.device_statuses(limit=1, device=device)
-    if not known:
-        raise NotFoundError(f"no device {device} was ever invited")
-    shown = known[0].to_json()
+    shown = _status_of(device).to_json()
     if record is not None:
         shown |= _record_shown(record)
-    history = ledger.history(f"device:{device}")
-    shown["history"] = [
-        {
-            "at": change.at.isoformat(),
-            "what": change.what,
-            "reason": change.reason,
-            "by": change.by,
-        }
-        for change in history
-    ]
+    history = wiring.ledger().history(f"device:{device}")
+    shown["history"] = [change.to_json() for change in history]
     return shown
 
 

@@ -98,7 +98,6 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-CREATED = Reply(201)
 ALREADY_THERE = Reply(200)
 ACCEPTED = Reply(202)
 _OUR_FAULT = Reply(_SERVER_ERROR, {"error": "this is our fault; it is logged"})

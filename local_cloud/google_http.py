@@ -1,21 +1,27 @@
 """Serve one of Google's REST APIs on loopback.
 
 Holds what all of them share: a threaded HTTP/1.1 server with keep-alive, a cap
-on every body, and errors in the one JSON shape that Google's clients read. What
-is served is the business of the stand-in that calls `start`.
+on every body, the way from a path to a method, and errors in the one JSON shape
+that Google's clients read. What is served is the business of the stand-in that
+calls `start`.
 
 Source: https://cloud.google.com/apis/design/errors, "HTTP mapping"
 """
 
 import json
+import re
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import MappingProxyType
+from typing import TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
+
+M = TypeVar("M")
 
 BODY_MAX_BYTES = 32 * 1024 * 1024
 """What is read of one request; a longer one is refused unread and disconnected."""
@@ -31,6 +37,7 @@ _HTTP_STATUSES = MappingProxyType(
         "INVALID_ARGUMENT": 400,
         "FAILED_PRECONDITION": 400,
         "UNAUTHENTICATED": 401,
+        "PERMISSION_DENIED": 403,
         "NOT_FOUND": 404,
         "ALREADY_EXISTS": 409,
         "ABORTED": 409,
@@ -102,6 +109,27 @@ def error_reply(error: ApiError) -> Reply:
     """Make Google's reply for `error`."""
     fields = {"code": error.code, "message": error.message, "status": error.status}
     return json_reply({"error": fields}, error.code)
+
+
+def timestamp_now() -> str:
+    """Return the time of day as a protobuf Timestamp in JSON."""
+    return datetime.now(UTC).isoformat().replace("+00:00", "Z")
+
+
+def find_route(
+    routes: Iterable[tuple[str, re.Pattern[str], M]], request: Request
+) -> tuple[M, str]:
+    """Return the first method whose verb and path fit, and the path's `name`.
+
+    Raises:
+        ApiError: None does; it tells the path, as Google's front end does.
+    """
+    for verb, pattern, method in routes:
+        found = pattern.fullmatch(request.path)
+        if found and verb == request.method:
+            return method, found["name"]
+    sentence = f"this stand-in knows no {request.method} {request.path}"
+    raise ApiError("NOT_FOUND", sentence)
 
 
 class Server(ThreadingHTTPServer):

@@ -16,7 +16,6 @@ metadata server"; google-auth, `google/auth/compute_engine/_metadata.py`
 import argparse
 import ipaddress
 import json
-import signal
 import sys
 import threading
 from collections.abc import Mapping, Sequence
@@ -27,6 +26,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from local_cloud.id_tokens import Issuer, load_or_make_key
 from local_cloud.metadata import EMAIL, LOCAL_DOMAIN, Desk, Place, Reply
+from local_cloud.stopping import take_stop_signals
 
 IDLE_S = 60.0
 """A connection that says nothing for this long is closed."""
@@ -128,9 +128,7 @@ def serve(settings: Settings) -> list[ThreadingHTTPServer]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until told to stop; return the exit code."""
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    wait_for_stop = take_stop_signals()
     try:
         servers = serve(_read_arguments(arguments))
     except (OSError, ValueError) as error:
@@ -144,7 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }
     sys.stdout.write(json.dumps(event) + "\n")
     sys.stdout.flush()
-    stop.wait()
+    wait_for_stop()
     return 0
 
 

@@ -22,12 +22,9 @@ import base64
 import hashlib
 import hmac
 import json
-import os
 import re
 import secrets
-import signal
 import sys
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -37,6 +34,7 @@ from urllib.parse import parse_qs, quote, unquote
 import requests
 
 from local_cloud.google_http import ApiError, Reply, Request, json_reply, start
+from local_cloud.stopping import take_stop_signals
 
 UPSTREAM_TIMEOUT_S = 30.0
 RULES_MAX = 10
@@ -238,7 +236,7 @@ def _read_rule(rule: Mapping[str, object]) -> tuple[str, str]:
 
 
 def _denied(message: str) -> ApiError:
-    return ApiError("PERMISSION_DENIED", f"Access denied. {message}", code=403)
+    return ApiError("PERMISSION_DENIED", f"Access denied. {message}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -247,15 +245,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     settings = Settings(
         found.storage.rstrip("/"), frozenset(found.reader), found.token_s
     )
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    wait_for_stop = take_stop_signals()
     bucket = PrivateBucket(settings, load_or_make_key(found.data / "tokens.key"))
     server = start(found.host, found.port, bucket.handle)
     event = {"event": "private_bucket.listening", "port": server.port}
     sys.stdout.write(json.dumps(event) + "\n")
     sys.stdout.flush()
-    stop.wait()
+    wait_for_stop()
     return 0
 
 
@@ -265,7 +261,7 @@ def load_or_make_key(path: Path) -> bytes:
     if not path.exists():
         beside = path.with_suffix(".new")
         beside.write_bytes(secrets.token_bytes(32))
-        os.replace(beside, path)  # noqa: PTH105 - whole or not at all
+        beside.replace(path)  # whole or not at all
     return path.read_bytes()
 
 

@@ -11,7 +11,6 @@ Source: cloud.google.com/scheduler/docs/configuring/cron-job-schedules
 import argparse
 import json
 import os
-import signal
 import sys
 import threading
 import time
@@ -25,6 +24,7 @@ from google.api_core import exceptions
 from google.pubsub_v1 import PublisherClient, types
 
 from local_cloud.cron import Schedule, parse_schedule
+from local_cloud.stopping import take_stop_signals
 
 DEPLOY_FILE_MAX_BYTES = 1_000_000
 PUBLISH_TIMEOUT_S = 5.0
@@ -111,22 +111,21 @@ def _publish(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Publish until told to stop; return the exit code."""
     found = _read_arguments(arguments)
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    wait_for_stop = take_stop_signals()
     try:
         jobs = _check(found.deploy_file, found.speed_up)
     except (OSError, ValueError) as error:
         sys.stderr.write(f"scheduler: cannot start: {error}\n")
         return 1
-    clock = Clock(time.time(), found.speed_up)
+    clock, stop = Clock(time.time(), found.speed_up), threading.Event()
     for job in jobs:
         topic = f"projects/{found.project}/topics/{job.topic}"
         threading.Thread(
             target=run_job, args=(job, topic, clock, stop), daemon=True
         ).start()
     _log("started", topics=[job.topic for job in jobs], speed_up=found.speed_up)
-    stop.wait()
+    wait_for_stop()
+    stop.set()
     return 0
 
 

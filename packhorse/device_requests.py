@@ -17,7 +17,7 @@ from packhorse.device_key import verify_envelope
 from packhorse.errors import MalformedError
 from packhorse.names import MODEL
 from packhorse.report import REPORT_MAX_BYTES, SIGNATURE_MAX_BYTES, Envelope, seal
-from packhorse.strict_json import Fields, decode_json, encode_json
+from packhorse.strict_json import Fields, decode_instant, decode_json, encode_json
 
 ENROLL, ROTATE, TOKEN = "enroll", "rotate", "token"
 """Purposes of envelopes: none can be used for another."""
@@ -116,15 +116,7 @@ def decode_token_request(payload: bytes) -> TokenRequest:
     fields = _fields(payload, "token request")
     model, text = fields.text("model", pattern=MODEL), fields.text("at", max_length=40)
     fields.done()
-    try:
-        at = datetime.fromisoformat(text)
-        if at.tzinfo is None:
-            raise MalformedError("a token request's time must name its offset from UTC")
-        return TokenRequest(model, at.astimezone(UTC))
-    except (ValueError, OverflowError) as error:
-        raise MalformedError(
-            f"a token request's time must be ISO 8601, not {text[:40]!r}"
-        ) from error
+    return TokenRequest(model, decode_instant(text, "a token request's time"))
 
 
 def _vouched(device: str, public_key: str, voucher: bytes = b"") -> Envelope:

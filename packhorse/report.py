@@ -15,7 +15,7 @@ from types import MappingProxyType
 from packhorse.assignment import ROLLOUT_ID
 from packhorse.errors import MalformedError
 from packhorse.names import DEVICE, Release, check_device, parse_release
-from packhorse.strict_json import Fields, decode_json, encode_json
+from packhorse.strict_json import Fields, decode_instant, decode_json, encode_json
 
 REPORT_MAX_BYTES = 16_384
 """An envelope has about 600 bytes; reasons and measures may be longer."""
@@ -143,7 +143,7 @@ def decode_report(payload: bytes) -> Report:
     report = Report(
         device=fields.text("device", pattern=DEVICE),
         sequence=fields.integer("sequence"),
-        at=_decode_instant(fields.text("at", max_length=40)),
+        at=decode_instant(fields.text("at", max_length=40), "a report's time"),
         release=parse_release(str(release)) if release is not None else None,
         rollout_id=fields.text("rollout_id", pattern=ROLLOUT_ID),
         state=_decode_state(fields.text("state")),
@@ -208,21 +208,6 @@ def _decode_base64(text: str) -> bytes:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
         raise MalformedError("the envelope's fields must be base64") from error
-
-
-def _decode_instant(text: str) -> datetime:
-    try:
-        instant = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise MalformedError(
-            f"a report's time must be ISO 8601, not {text[:40]!r}"
-        ) from error
-    if instant.tzinfo is None:
-        raise MalformedError("a report's time must name its offset from UTC")
-    try:
-        return instant.astimezone(UTC)
-    except OverflowError as error:
-        raise MalformedError("a report's time lies outside the calendar") from error
 
 
 def _decode_state(text: str) -> DeviceState:

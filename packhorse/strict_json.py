@@ -7,6 +7,7 @@ number that JSON does not know, or has a field that its format does not.
 import json
 import re
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import NoReturn
 
 from packhorse.errors import LimitExceededError, MalformedError
@@ -63,6 +64,24 @@ def encode_json(value: object) -> bytes:
     return json.dumps(
         value, sort_keys=True, separators=(",", ":"), allow_nan=False
     ).encode()
+
+
+def decode_instant(text: str, what: str = "a time") -> datetime:
+    """Read an instant out of a text field, as UTC.
+
+    Raises:
+        MalformedError: It is none, or does not name its offset.
+    """
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise MalformedError(f"{what} must be ISO 8601, not {text[:40]!r}") from error
+    if instant.tzinfo is None:
+        raise MalformedError(f"{what} must name its offset from UTC")
+    try:
+        return instant.astimezone(UTC)
+    except OverflowError as error:
+        raise MalformedError(f"{what} lies outside the calendar") from error
 
 
 def _check_depth(body: bytes, what: str) -> None:

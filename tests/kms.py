@@ -38,12 +38,12 @@ class KmsStandIn:
         )
 
     def kill(self):
+        self.client.transport.close()
         self.process.kill()
         self.process.wait()
         self.process.stdout.close()
 
     def stop(self):
-        self.client.transport.close()
         self.kill()
 
     def make_key(self, name):

@@ -135,8 +135,7 @@ def test_a_target_that_nobody_knows_fails_after_a_refresh(suite, simulator):
 
 
 def test_what_was_verified_before_a_refusal_is_trusted(suite, simulator):
-    simulator.signed["snapshot"].version += 1
-    simulator.write("snapshot", signers=[])
+    simulator.bump("snapshot", signers=[])
     simulator.bump("timestamp")
     suite.init(simulator.root_bytes)
 

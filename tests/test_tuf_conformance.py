@@ -83,8 +83,7 @@ def test_a_refresh_goes_as_far_as_what_is_signed(
     suite, simulator, role, namer, trusted
 ):
     """Of test_unsigned_metadata."""
-    simulator.signed[role].version += 1
-    simulator.write(role, signers=[])
+    simulator.bump(role, signers=[])
     if namer:
         simulator.publish(namer)
     suite.init(simulator.root_bytes)

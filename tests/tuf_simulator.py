@@ -111,10 +111,10 @@ class TufSimulator:
         if set(roles) - {"root", "timestamp"}:
             self.bump("timestamp")
 
-    def bump(self, role):
+    def bump(self, role, *, signers=None):
         """Write the next version of one role."""
         self.signed[role].version += 1
-        self.write(role)
+        self.write(role, signers=signers)
 
     def write(self, role, *, signers=None):
         """Sign and write `role` as it is, and name it where it is named."""
@@ -123,12 +123,14 @@ class TufSimulator:
         for signer in self.signers[role] if signers is None else signers:
             metadata.sign(signer, append=True)
         body = metadata.to_bytes()
-        name = quote(role, safe="")
-        file = (
-            f"{name}.json" if role == "timestamp" else f"{signed.version}.{name}.json"
-        )
-        (self.metadata / file).write_bytes(body)
+        self.file(role).write_bytes(body)
         self._name(role, signed.version, body)
+
+    def file(self, role):
+        """Return the path of the newest version of `role`."""
+        name = f"{quote(role, safe='')}.json"
+        prefix = "" if role == "timestamp" else f"{self.signed[role].version}."
+        return self.metadata / f"{prefix}{name}"
 
     def _name(self, role, version, body):
         hashes = {"sha256": hashlib.sha256(body).hexdigest()}

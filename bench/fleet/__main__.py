@@ -19,7 +19,8 @@ from pathlib import Path
 
 from bench.fleet.gateway import Played, Share, play
 from bench.fleet.publisher import Publisher
-from bench.fleet.report import MARKS, draw, write_document
+from bench.fleet.report import MARKS, write_document
+from bench.report import draw
 from bench.serving.progress import Progress
 
 _HERE = Path(__file__).parent
@@ -33,7 +34,7 @@ _ASK_S = 30.0
 _EPILOG = """\
 examples:
   make bench-fleet
-      fleets of 100, 1,000 and 10,000 gateways; some 10 minutes on two cores;
+      fleets of 100, 1,000 and 10,000 gateways; some 7 minutes on two cores;
       writes bench/fleet/results.jsonl, results.png and docs/reliability.md's table
   make bench-fleet ARGS='--sizes 50,200'
       a minute; prints only
@@ -103,7 +104,7 @@ def main() -> int:
     lines = "".join(json.dumps(asdict(row)) + "\n" for row in rows)
     if tuple(sizes) == _SIZES:
         (_HERE / "results.jsonl").write_text(lines)
-        draw(_HERE / "results.jsonl", _HERE / "results.png")
+        draw("bench.fleet.plot", _HERE / "results.jsonl")
         _record(write_document(lines))
     sys.stdout.write(lines if arguments.json else write_document(lines))
     return 0

@@ -2,7 +2,8 @@
 
 It keeps its trusted metadata, slots, memory and reports on disk, as any gateway
 does, through the same modules. What it leaves out is trying the model and
-switching workers, which cost its own processor and nobody else's.
+switching workers, which cost its own processor and nobody else's, and two of the
+reports: that a release was offered, and verified.
 """
 
 import time

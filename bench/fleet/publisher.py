@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 from securesystemslib.signer import CryptoSigner
 
 from functions.adapters.tuf_repository import TufRepository
@@ -168,8 +169,6 @@ def _save(path: Path, signer: CryptoSigner) -> str:
 
 def _bundle(release: Release, length_bytes: int) -> bytes:
     """Make a bundle of about so many bytes; nobody runs its model here."""
-    import numpy as np  # noqa: PLC0415 - not in the gateways' processes
-
     samples = GoldenSamples(
         {"x": np.ones((1, 4), np.float32)}, {"y": np.ones((1, 3), np.float32)}
     )

@@ -1,16 +1,13 @@
-"""The fleet's costs as a table and as a picture."""
+"""The fleet's costs as a table."""
 
 import json
-import subprocess
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from bench.marks import Marks
-from bench.serving.venvs import make_venv
+from bench.report import table
 
 MARKS = Marks("<!-- fleet -->", "<!-- /fleet -->")
 
-_PLOT_S = 120
 _REPORTS = "reports"
 
 
@@ -32,24 +29,7 @@ def write_document(lines: str) -> str:
         "CPU ms a gateway",
         "all done in",
     )
-    return (
-        "\n".join(
-            [
-                _line(header),
-                _line(["---"] * len(header)),
-                *(_line(_cells(r)) for r in rows),
-            ]
-        )
-        + "\n"
-    )
-
-
-def draw(results: Path, picture: Path) -> None:
-    """Draw a run, in an environment that has Matplotlib."""
-    programs = make_venv("plot", Path(".cache") / "bench" / "venvs")
-    python = str(programs / "python")
-    command = [python, "-m", "bench.fleet.plot", str(results), str(picture)]
-    subprocess.run(command, check=True, timeout=_PLOT_S)  # noqa: S603 - our own
+    return table(header, map(_cells, rows)) + "\n"
 
 
 def per_gateway(row: Mapping[str, object], index: int, *, reports: bool) -> float:
@@ -82,7 +62,3 @@ def _cells(row: Mapping[str, object]) -> Sequence[str]:
         f"{cpu_s / size * 1000:.1f}",
         f"{took_s:.0f} s",
     )
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from bench.report import draw
 from bench.serving.cells import CELLS
 from bench.serving.entrants import ENTRANTS, LIMIT, Entrant
 from bench.serving.load import LoadError, find_wrk
@@ -23,7 +24,6 @@ from bench.serving.venvs import VenvError, installed_version, make_venv
 
 _HERE = Path(__file__).parent
 _README = ROOT / "bench" / "README.md"
-_PLOT_S = 120
 _FULL = {"seconds": 2, "rounds": 5, "starts": 5}
 _QUICK = {"seconds": 1, "rounds": 2, "starts": 2}
 
@@ -78,7 +78,7 @@ def _measure(arguments: argparse.Namespace) -> None:
     writer.write(_setup(plan, place))
     _run_ring(plan, place, writer)
     results = read_results(target)
-    plot = _draw(place, target)
+    plot = draw("bench.serving.plot", target)
     _print(document(results, is_whole=is_whole))
     if is_whole:
         MARKS.write(_README, document(results, plot=f"serving/{plot.name}"))
@@ -165,19 +165,6 @@ def _machine() -> str:
     names = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
     processor = names[0] if names else platform.machine()
     return f"{os.cpu_count()} cores of {processor}, {platform.platform(terse=True)}"
-
-
-def _draw(place: Place, target: Path) -> Path:
-    """Draw the results in the plot's own environment."""
-    plot = target.with_suffix(".png")
-    programs = make_venv("plot", place.cache / "venvs")
-    subprocess.run(  # noqa: S603 - our own script
-        [programs / "python", "-m", "bench.serving.plot", target, plot],
-        check=True,
-        cwd=ROOT,
-        timeout=_PLOT_S,
-    )
-    return plot
 
 
 def _chosen(text: str | None, known: list[str]) -> list[str]:

@@ -133,6 +133,17 @@ def machine_busy_s() -> float:
     return (user + nice + system + irq + softirq) * _TICK_S
 
 
+def clock_s(pid: int) -> float:
+    """Return a process's own CPU time, to the nanosecond.
+
+    Raises:
+        OSError: There is no such process.
+
+    Source: clock_getcpuclockid(3)
+    """
+    return time.clock_gettime((~pid << 3) | 2)
+
+
 def _cpu_s(pid: int) -> float:
     """Return a process's CPU time and that of its children that ended."""
     fields = _stat(pid)
@@ -140,8 +151,8 @@ def _cpu_s(pid: int) -> float:
         return 0.0
     ended_s = sum(map(int, fields[13:15])) * _TICK_S
     try:
-        # The process's clock counts nanoseconds where `stat` counts ticks.
-        return time.clock_gettime((~pid << 3) | 2) + ended_s
+        # `stat` counts ticks.
+        return clock_s(pid) + ended_s
     except OSError:
         return ended_s
 

@@ -1,9 +1,9 @@
 """A run of the ring as Markdown: what was reached, and all that was measured."""
 
 import statistics
-from collections.abc import Iterable, Sequence
 
 from bench.marks import Marks
+from bench.report import table
 from bench.serving.cells import CELLS
 from bench.serving.entrants import ENTRANTS, OURS
 from bench.serving.goals import MISSING, judge, time_text
@@ -25,7 +25,7 @@ def goals_table(results: Results, *, is_whole: bool) -> str:
         results: What was measured.
         is_whole: Show too what was not measured.
     """
-    return _table(
+    return table(
         ("", "must reach", "measured", "peer", "ratio", "reached"),
         [
             (v.what, v.must, v.ours, v.peer, v.ratio, _WORDS[v.is_reached])
@@ -52,7 +52,7 @@ def cells_table(results: Results) -> str:
         (name, *(time_text(results.least(cell, name, m)) for cell, _, m in columns))
         for name in names
     ]
-    return _table(header, rows)
+    return table(header, rows)
 
 
 def starts_table(results: Results) -> str:
@@ -75,7 +75,7 @@ def starts_table(results: Results) -> str:
         *("S", "CPU s to first right answer", "s"),
         *("PSS if alone, MiB", "PSS here, MiB", "processes"),
     )
-    return _table(header, rows)
+    return table(header, rows)
 
 
 def conditions(results: Results) -> str:
@@ -118,15 +118,3 @@ def document(results: Results, *, plot: str = "", is_whole: bool = True) -> str:
     if plot:
         parts.append(f"![CPU time for each request]({plot})")
     return "\n\n".join(parts)
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a Markdown table whose columns are even, to be read as text too."""
-    lines = [tuple(header), *map(tuple, rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    written = [
-        " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        for line in lines
-    ]
-    rule = " | ".join("-" * width for width in widths)
-    return "\n".join(f"| {line} |" for line in [written[0], rule, *written[1:]])

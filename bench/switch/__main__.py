@@ -10,10 +10,11 @@ from pathlib import Path
 
 import uvloop
 
+from bench.report import draw
 from bench.serving.progress import Progress
 from bench.serving.running import ROOT
 from bench.switch.gateway import GatewayError
-from bench.switch.report import MARKS, draw, write_document
+from bench.switch.report import MARKS, write_document
 from bench.switch.results import Results, load_results, save_results
 from bench.switch.run import Measured, Plan, measure
 from edge_runtime.errors import EdgeError
@@ -100,11 +101,10 @@ def _keep(results: Results, arguments: argparse.Namespace) -> None:
     _print(write_document(results))
     for example in results.examples:
         sys.stderr.write(f"failed: {example}\n")
-    picture = path.with_suffix(".png").absolute()
     if not arguments.no_plot and results.switches:
-        draw(path.absolute(), picture)
+        draw("bench.switch.plot", path)
     if is_whole and not arguments.json:
-        shown = f"![Switches under load](../{picture.relative_to(ROOT)})\n"
+        shown = "![Switches under load](../bench/switch/results.png)\n"
         MARKS.write(_PAGE, f"{write_document(results)}\n{shown}")
     _print(f"results: {path}")
 

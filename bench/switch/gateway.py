@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from bench.serving.processes import Tree
+from bench.serving.processes import Tree, clock_s
 from bench.switch.results import Memory
 from edge_runtime.errors import ControlError
 from edge_runtime.supervision.control import Document, ask
@@ -82,20 +82,18 @@ class Gateway:
 
     async def kill_worker(self) -> None:
         """Let the worker on duty crash."""
-        pid = (await self.status())["worker_pid"]
-        assert isinstance(pid, int)  # noqa: S101 - the protocol says so
-        os.kill(pid, signal.SIGSEGV)
+        os.kill(await self._worker_pid(), signal.SIGSEGV)
 
     async def worker_cpu_s(self) -> float:
-        """Return the CPU time of the worker on duty.
-
-        Source: clock_getcpuclockid(3)
-        """
-        pid = (await self.status())["worker_pid"]
-        assert isinstance(pid, int)  # noqa: S101 - the protocol says so
-        return time.clock_gettime((~pid << 3) | 2)
+        """Return the CPU time of the worker on duty."""
+        return clock_s(await self._worker_pid())
 
     def memory(self) -> Memory:
         """Return what it holds now."""
         found = self.tree.memory()
         return Memory(found.alone_mib, found.pss_mib, found.processes)
+
+    async def _worker_pid(self) -> int:
+        pid = (await self.status())["worker_pid"]
+        assert isinstance(pid, int)  # noqa: S101 - the protocol says so
+        return pid

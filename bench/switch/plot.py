@@ -15,6 +15,8 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
 _OURS, _CONTROL = "#1b7f5c", "#9aa5b1"
+_LIMIT_MS = 1000.0
+"""What the way back may take."""
 
 
 def main() -> None:
@@ -44,7 +46,8 @@ def _draw_latency(axes: Axes, results: Results, measure: str, title: str) -> Non
         f"{title}, by window; median ratio {results.ratio(measure):.2f}", fontsize=10
     )
     axes.set_ylabel("share of the windows", fontsize=8)
-    axes.set_xlim(left=0)
+    # A few windows took twenty times as long as the others, in both.
+    axes.set_xscale("log")
     axes.legend(fontsize=8, loc="lower right")
     _tidy(axes)
 
@@ -52,18 +55,22 @@ def _draw_latency(axes: Axes, results: Results, measure: str, title: str) -> Non
 def _draw_back(axes: Axes, results: Results) -> None:
     """Draw how long it took until the former release answered."""
     for place, times in enumerate(results.rolled_back_s.values()):
-        axes.scatter(times, [place] * len(times), color=_OURS, s=14)
-    axes.axvline(1.0, color=_CONTROL, linestyle="--", linewidth=1)
+        times_ms = [took_s * 1000.0 for took_s in times]
+        axes.scatter(times_ms, [place] * len(times), color=_OURS, s=14)
+    axes.axvline(_LIMIT_MS, color=_CONTROL, linestyle="--", linewidth=1)
     axes.set_yticks(range(len(results.rolled_back_s)), list(results.rolled_back_s))
-    axes.set_xlim(left=0)
+    axes.set_xscale("log")
+    axes.set_xlim(left=1.0)
     axes.margins(y=0.4)
-    axes.set_title("back: s to the former release's answer", fontsize=10)
+    axes.set_title("back: ms to the former release's answer", fontsize=10)
     _tidy(axes)
 
 
 def _tidy(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=8)
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("")
 
 
 if __name__ == "__main__":

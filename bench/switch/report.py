@@ -1,18 +1,13 @@
-"""A run of switches as a table and as a picture."""
+"""A run of switches as a table."""
 
 import statistics
-import subprocess
-from pathlib import Path
 
 from bench.marks import Marks
-from bench.serving.running import ROOT
-from bench.serving.venvs import make_venv
+from bench.report import table
 from bench.switch.results import Results
 
 MARKS = Marks("<!-- switches -->", "<!-- /switches -->")
 """Between these stands the table of the last whole run."""
-
-_PLOT_S = 120
 
 
 def write_document(results: Results) -> str:
@@ -34,20 +29,11 @@ def write_document(results: Results) -> str:
             for name, times in results.rolled_back_s.items()
         ),
     ]
-    lines = [f"| {what} | {value} |" for what, value in rows]
     head = (
         f"{results.at}; {results.machine}; {results.connections} connections,"
         f" {asked}; windows of {results.window_s:g} s."
     )
-    return "\n".join([head, "", "| | |", "| --- | --- |", *lines, ""])
-
-
-def draw(results: Path, picture: Path) -> None:
-    """Draw a run, in an environment that has Matplotlib."""
-    programs = make_venv("plot", ROOT / ".cache" / "bench" / "venvs")
-    python = str(programs / "python")
-    command = [python, "-m", "bench.switch.plot", str(results), str(picture)]
-    subprocess.run(command, check=True, cwd=ROOT, timeout=_PLOT_S)  # noqa: S603 - ours
+    return f"{head}\n\n{table(('', ''), rows)}\n"
 
 
 def _latencies(results: Results) -> list[tuple[str, str]]:

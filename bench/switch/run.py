@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.serving.processes import clock_s
 from bench.switch.gateway import Gateway, GatewayError
 from bench.switch.load import Load, Question, Record, questions
 from bench.switch.releases import NAME, answers, install, rows
@@ -152,11 +153,10 @@ async def _burn(cpu_s: float, until_s: float) -> float:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "bench.switch.burn", str(cpu_s)
     )
-    clock = (~process.pid << 3) | 2
     used_s = 0.0
     while process.returncode is None and time.monotonic() < until_s:
         try:
-            used_s = time.clock_gettime(clock)
+            used_s = clock_s(process.pid)
         except OSError:
             break
         await asyncio.sleep(_LOOK_S)

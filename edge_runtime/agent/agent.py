@@ -179,12 +179,10 @@ class Agent:
                 else None
             )
         if deployment is not None:
-            active = self._tools.slots.active()
-            is_withdrawal = active is not None and (
-                active.release in truth.document.withdrawn
-            )
             deployment = replace(
-                deployment, valid_until=truth.valid_until, is_withdrawal=is_withdrawal
+                deployment,
+                valid_until=truth.valid_until,
+                is_withdrawal=gateway.active in truth.document.withdrawn,
             )
         self._journal.save(replace(memory, deployment=deployment))
         if gateway.active and is_to_serve_nothing(truth.document, gateway, wish):

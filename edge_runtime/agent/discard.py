@@ -15,7 +15,7 @@ def discard(withdrawn: Collection[Release], tools: Tools) -> None:
     The supervisor would serve it if the active release broke.
     """
     tools.archive.discard(withdrawn)
-    slots, active = tools.slots, tools.slots.active()
+    slots = tools.slots
     bad = [slot for slot in map(slots.slot, NAMES) if slot.release in withdrawn]
     if not bad:
         return
@@ -23,6 +23,7 @@ def discard(withdrawn: Collection[Release], tools: Tools) -> None:
         status = tools.supervisor.status()
     except ControlError:
         return  # not known whether it is in use; there is a next time
+    active = slots.active()
     for slot in bad:
         if slot != active and slot.name not in {status.slot, status.previous}:
             log("slot_emptied", slot=slot.name, release=str(slot.release))

@@ -14,14 +14,8 @@ EdgeError
 """
 
 from collections.abc import Mapping
-from typing import Self
 
 from edge_runtime.errors import EdgeError
-from packhorse.errors import MalformedError
-from packhorse.strict_json import Fields, decode_json
-
-REPLY_MAX_BYTES = 65_536
-SAID_MAX = 1_000
 
 
 class AgentError(EdgeError):
@@ -43,21 +37,6 @@ class RefusedError(UnavailableError):
         """Keep how final it is."""
         super().__init__(message)
         self.is_revoked = is_revoked
-
-    @classmethod
-    def told_by(cls, reply: bytes, what: str) -> Self:
-        """Make the error of an answer that refuses `what`."""
-        said, is_revoked = "", False
-        try:
-            value = decode_json(reply, what="answer", limit_bytes=REPLY_MAX_BYTES)
-            fields = Fields(value, "the answer")
-            said = fields.text("error", max_length=SAID_MAX)
-            is_revoked = fields.optional("is_revoked") is True
-        except MalformedError:
-            pass  # not the cloud's own words; whoever stands before it refused
-        return cls(
-            f"refused {what}: {said or 'no reason given'}", is_revoked=is_revoked
-        )
 
 
 class DamagedError(AgentError):

@@ -6,20 +6,14 @@ Exception` stands here and nowhere else in the agent, so that one surprise does
 not end it.
 """
 
-import fcntl
-import os
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 import urllib3
 
-from edge_runtime import durable
 from edge_runtime.agent.agent import Agent
 from edge_runtime.agent.archive import Archive
 from edge_runtime.agent.clock import Clock
@@ -41,7 +35,7 @@ from edge_runtime.agent.switch import Supervisor
 from edge_runtime.agent.trial.feed import LiveRequests
 from edge_runtime.agent.trust.strict_updater import ROOT_MAX_BYTES
 from edge_runtime.agent.trust.trust import Trust
-from edge_runtime.alone import open_lock
+from edge_runtime.alone import only_one
 from edge_runtime.log import log
 from edge_runtime.service_manager import ServiceManager
 from edge_runtime.settings.agent_settings import AgentSettings
@@ -62,8 +56,8 @@ def main(settings: AgentSettings, manager: ServiceManager) -> int:
     signal.signal(signal.SIGINT, _end)
     # It would say so for each connection, in words for a developer; tls.py logs it.
     urllib3.disable_warnings(urllib3.exceptions.SystemTimeWarning)
-    with _alone(settings.state_dir):
-        durable.settle(settings.state_dir)
+    taken = AgentError(f"another agent works in {settings.state_dir}")
+    with only_one(settings.state_dir, "agent/lock", taken):
         identity = load_identity(settings.state_dir, settings.device)
         spool = Spool(
             settings.state_dir / "spool", device=settings.device, sign=identity.sign
@@ -72,12 +66,12 @@ def main(settings: AgentSettings, manager: ServiceManager) -> int:
         settings = replace(settings, ring=identity.place(settings.ring).ring)
         clock = Clock(settings.state_dir)
         tls = TlsContext(settings.ca_file, clock)
-        agent = build_agent(settings, identity, spool, clock)
+        agent = build_agent(settings, identity, spool, clock, tls=tls)
         notices = Notices(settings, agent.schedule.ring, clock)
+        web = Web(pool=open_pool(tls))
         sender = threading.Thread(
             target=send_forever,
-            args=(spool, settings, agent.reported, identity.hear),
-            kwargs={"web": Web(pool=open_pool(tls))},
+            args=(spool, settings, agent.reported, identity.hear, web),
             daemon=True,
         )
         log("agent_started", device=settings.device, ring=settings.ring)
@@ -97,10 +91,12 @@ def build_agent(
     identity: Identity,
     spool: Spool,
     clock: Clock | None = None,
+    *,
+    tls: TlsContext | None = None,
 ) -> Agent:
-    """Put an agent together from its settings; `clock` is the gateway's own if None."""
+    """Put an agent together; `clock` and `tls` are the gateway's own if None."""
     clock = clock or Clock(settings.state_dir)
-    tls = TlsContext(settings.ca_file, clock)
+    tls = tls or TlsContext(settings.ca_file, clock)
     web = Web(_credentials(settings, identity, tls), open_pool(tls))
     with settings.root_file.open("rb") as file:
         root = file.read(ROOT_MAX_BYTES)
@@ -169,25 +165,6 @@ def _act(agent: Agent) -> bool:
     except Exception as error:  # noqa: BLE001 - the agent's last handler
         log("step_failed", kind=type(error).__name__, reason=str(error))
         return False
-
-
-@contextmanager
-def _alone(state_dir: Path) -> Iterator[None]:
-    """Hold the state directory for this agent; the lock ends with the process.
-
-    Raises:
-        AgentError: Another agent holds it.
-    """
-    durable.make_dir(state_dir / "agent")
-    path = state_dir / "agent" / "lock"
-    descriptor = open_lock(path)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError as error:
-        raise AgentError(f"another agent works in {state_dir}") from error
-    finally:
-        os.close(descriptor)
 
 
 def _end(_number: int, _frame: FrameType | None) -> NoReturn:

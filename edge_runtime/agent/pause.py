@@ -1,16 +1,15 @@
 """A pause after a refusal that doubles with each one: nobody is asked in vain often."""
 
-import random
 import time
 from collections.abc import Callable
+
+from edge_runtime.agent.schedule import spread
 
 FIRST_S = 5.0
 """A device that has only just enrolled is known a moment later."""
 
 LONGEST_S = 3600.0
 """A device that was revoked asks once an hour whether it was let in again."""
-
-JITTER = 0.2
 
 
 class Pause:
@@ -29,7 +28,7 @@ class Pause:
 
     def begin(self) -> float:
         """Begin a pause twice as long as the last; return how long, in seconds."""
-        pause_s = self._next_s * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - no secret
+        pause_s = spread(self._next_s)
         self._until_s = self._clock() + pause_s
         self._next_s = min(2 * self._next_s, LONGEST_S)
         return pause_s

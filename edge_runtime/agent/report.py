@@ -19,8 +19,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from edge_runtime import durable
-from edge_runtime.agent.errors import RefusedError, UnavailableError
-from edge_runtime.agent.network.web import Web
+from edge_runtime.agent.errors import UnavailableError
+from edge_runtime.agent.network.web import Web, refusal
 from edge_runtime.log import log
 from packhorse.errors import MalformedError
 from packhorse.names import Release
@@ -132,7 +132,7 @@ class Spool:
                 continue
             status, reply = web.post(url, body)
             if status == _FORBIDDEN:
-                raise RefusedError.told_by(reply, "a report")
+                raise refusal(reply, "a report")
             if status in _ACCEPTED:
                 hear(reply)
             if status not in _ACCEPTED and status not in _UNWANTED:

@@ -24,8 +24,8 @@ def send_forever(
     spool: Spool,
     settings: AgentSettings,
     reported: threading.Event,
-    hear: Callable[[bytes], None] = lambda _: None,
-    web: Web | None = None,
+    hear: Callable[[bytes], None],
+    web: Web,
 ) -> NoReturn:
     """Send reports as they come; keep them while the cloud is away.
 
@@ -34,9 +34,8 @@ def send_forever(
         settings: Where they go, and how often to look without being told.
         reported: Set when there is one more.
         hear: Called with the cloud's answer to each report that it took.
-        web: The way there; one of its own without.
+        web: The way there.
     """
-    web = web or Web()
     failures = 0
     while True:
         reported.clear()

@@ -60,8 +60,10 @@ class Witness:
         A damaged memory names no rollout: it is the one that offers the release now.
         """
         memory = self.journal.memory
+        if memory.handover:
+            return
         handover = load_handover(self.tools.slots.state_dir)
-        if memory.handover or handover is None or handover.fallen is None:
+        if handover is None or handover.fallen is None:
             return
         fallen, candidate = handover.fallen, document.candidate
         is_candidate = candidate is not None and candidate.release == fallen

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from edge_runtime.alone import only_supervisor
-from edge_runtime.errors import ControlError, SettingsError
+from edge_runtime.errors import ControlError
 from edge_runtime.hold import lift_hold, place_hold, read_hold
 from edge_runtime.slots import Slots
 from edge_runtime.supervision.control import ask
@@ -33,7 +33,6 @@ def roll_back(state_dir: Path, reason: str) -> str:
         ControlError: There is none, or it did not become ready.
     """
     why = f"{BY_HAND}: {reason}" if reason else BY_HAND
-    _check_is_one(state_dir)
     order = {"do": "roll_back", "reason": why[:REASON_MAX]}
     with ExitStack() as alone:
         try:
@@ -46,13 +45,6 @@ def roll_back(state_dir: Path, reason: str) -> str:
     if reply.get("ok") is not True:
         raise ControlError(str(reply.get("reason")))
     return f"{reply.get('release')} serves again, after {reply.get('took_s'):.2f} s"
-
-
-def _check_is_one(state_dir: Path) -> None:
-    if not state_dir.is_dir():
-        raise SettingsError(
-            f"PACKHORSE_STATE_DIR must name a gateway's folder, and {state_dir} is none"
-        )
 
 
 def _roll_back_on_disk(slots: Slots, why: str) -> str:
@@ -68,7 +60,6 @@ def _roll_back_on_disk(slots: Slots, why: str) -> str:
 
 def change_hold(state_dir: Path, reason: str, *, is_off: bool) -> str:
     """Hold this gateway, or let it go on; return a sentence that says which."""
-    _check_is_one(state_dir)
     if is_off:
         return "goes on" if lift_hold(state_dir) else "was not held"
     place_hold(state_dir, reason)

@@ -8,9 +8,9 @@ also where it has no release to answer with, which a new container would not men
 import os
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 
-from edge_runtime.errors import ControlError
+from edge_runtime.errors import EdgeError
+from edge_runtime.settings.environment import Environment
 from edge_runtime.supervision.control import ask
 
 ASK_S = 8.0
@@ -19,12 +19,10 @@ ASK_S = 8.0
 
 def check_health(environ: Mapping[str, str]) -> str:
     """Return why the gateway does not answer; empty when it does."""
-    state_dir = environ.get("PACKHORSE_STATE_DIR", "")
-    if not state_dir:
-        return "the setting PACKHORSE_STATE_DIR is missing"
     try:
-        reply = ask(Path(state_dir), {"do": "models"}, timeout_s=ASK_S)
-    except ControlError as error:
+        state_dir = Environment(environ).directory("PACKHORSE_STATE_DIR")
+        reply = ask(state_dir, {"do": "models"}, timeout_s=ASK_S)
+    except EdgeError as error:
         return str(error)
     return "" if reply.get("ok") is True else str(reply.get("reason"))
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_runtime.command.standing import Standing, read_standing
-from edge_runtime.errors import ControlError, SettingsError
+from edge_runtime.errors import ControlError
 from edge_runtime.hold import read_hold
 from edge_runtime.slots import NAMES, Slots
 from edge_runtime.supervision.control import Document, ask
@@ -112,15 +112,7 @@ class GatewayStatus:
 
 
 def read_status(state_dir: Path) -> GatewayStatus:
-    """Look at the slots, and ask the supervisor.
-
-    Raises:
-        SettingsError: There is no such state directory.
-    """
-    if not state_dir.is_dir():
-        raise SettingsError(
-            f"PACKHORSE_STATE_DIR must name a gateway's folder, and {state_dir} is none"
-        )
+    """Look at the slots, and ask the supervisor."""
     slots = Slots(state_dir)
     active = slots.active()
     return GatewayStatus(

@@ -98,10 +98,9 @@ class ServedModel:
         return False
 
     def succeeded(self) -> None:
-        """Forget former failures; to be called after every run that was answered."""
-        if self.failures:
-            self.failures = 0
-            self.reason = ""
+        """Forget former failures; to be called after a run that was answered."""
+        self.failures = 0
+        self.reason = ""
 
     def try_again(self) -> None:
         """Run the sample of a model that is not ready, now and then.

@@ -19,7 +19,6 @@ another order differ by a tenth of it, a coupling of rows by a hundred times it.
 
 _SCALES = (1.0, 3.0, 0.1, 1.7, -1.0, 0.01, 8.0, 0.5)
 """Of floats in one row after the other; the first row is the sample itself."""
-_HALF_BYTES = 2
 
 
 def different_rows(samples: Sequence[Arrays], count: int) -> list[Arrays]:

@@ -21,6 +21,7 @@ from edge_runtime.confined import (
 )
 from edge_runtime.errors import ModelError
 from edge_runtime.models.repository import StoredModel
+from edge_runtime.wording import signal_name
 
 WALL_S = 60.0
 CPU_S = 30
@@ -52,7 +53,7 @@ def _describe(code: int | None) -> str:
     if code is None or code == -signal.SIGXCPU:
         return f"loading it takes more than {CPU_S} s of processor or {WALL_S:g} s"
     if code < 0:
-        return f"loading it crashed a process ({signal.Signals(-code).name})"
+        return f"loading it crashed a process ({signal_name(-code)})"
     return f"the process that should try to load it ended with the code {code}"
 
 

@@ -150,12 +150,7 @@ def _directory(arguments: Namespace, environ: Mapping[str, str]) -> Path:
         if not chosen.is_dir():
             raise SettingsError(f"--directory must name a folder, and {chosen} is none")
         return chosen
-    state = state_dir(environ)
-    if not state.is_dir():
-        raise SettingsError(
-            f"PACKHORSE_STATE_DIR must name a gateway's folder, and {state} is none"
-        )
-    return state / DIRECTORY
+    return state_dir(environ) / DIRECTORY
 
 
 def _load_cursor(path: Path | None) -> Cursor | None:

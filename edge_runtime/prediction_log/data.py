@@ -5,13 +5,10 @@ from typing import cast
 
 import numpy as np
 
-from edge_runtime.prediction_log.payload import Document
+from edge_runtime.prediction_log.payload import Document, decode_tensor
 from edge_runtime.prediction_log.reader import Record
-from packhorse.inference.binary import decode_bytes
 from packhorse.inference.datatypes import json_values
-from packhorse.inference.layout import make_layout
 from packhorse.inference.signature import Arrays
-from packhorse.manifest import TensorSpec
 
 _KEYS = ("inputs", "outputs")
 
@@ -39,11 +36,5 @@ def _kept(record: Record) -> Iterator[tuple[str, Document, np.ndarray]]:
         for tensor in record.tensors(key):
             if "data_bytes" in tensor:
                 end = offset + cast("int", tensor["data_bytes"])
-                yield key, tensor, _decode(tensor, record.data[offset:end])
+                yield key, tensor, decode_tensor(tensor, record.data[offset:end])
                 offset = end
-
-
-def _decode(tensor: Document, data: memoryview) -> np.ndarray:
-    shape = tuple(cast("list[int]", tensor["shape"]))
-    spec = TensorSpec(str(tensor["name"]), str(tensor["datatype"]), shape)
-    return decode_bytes(make_layout(spec, shape), data)

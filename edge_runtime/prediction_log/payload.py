@@ -10,8 +10,16 @@ Source: docs/protocol.md, 12.2
 
 import struct
 from collections.abc import Iterable
+from typing import cast
 
+import numpy as np
 import orjson
+
+from packhorse.inference.binary import decode_bytes, encode_bytes
+from packhorse.inference.datatypes import datatype_of
+from packhorse.inference.layout import make_layout
+from packhorse.inference.signature import Arrays
+from packhorse.manifest import TensorSpec
 
 JSON_MAX_BYTES = 256 * 1024
 """Room for a model of a thousand tensors, as in a manifest."""
@@ -30,6 +38,41 @@ def encode_payload(document: Document, data: Iterable[Data]) -> Parts | None:
     if len(head) > JSON_MAX_BYTES:
         return None
     return (_LENGTH.pack(len(head)), head, *data)
+
+
+def describe_tensor(name: str, array: np.ndarray) -> Document:
+    """Say what a tensor is, without its elements.
+
+    Raises:
+        KeyError: It has no datatype of ours.
+    """
+    return {
+        "name": name,
+        "datatype": datatype_of(array.dtype),
+        "shape": list(array.shape),
+    }
+
+
+def keep_tensors(arrays: Arrays, data: list[Data]) -> list[Document]:
+    """Describe tensors that are kept in full, and append their bytes to `data`.
+
+    Raises:
+        KeyError: One has no datatype of ours.
+        UnicodeEncodeError: One has text that is none.
+    """
+    documents = []
+    for name, array in arrays.items():
+        raw = encode_bytes(array)
+        data.append(raw)
+        documents.append(describe_tensor(name, array) | {"data_bytes": len(raw)})
+    return documents
+
+
+def decode_tensor(tensor: Document, data: memoryview) -> np.ndarray:
+    """Return a tensor that was kept in full: what is said of it, and its bytes."""
+    shape = tuple(cast("list[int]", tensor["shape"]))
+    spec = TensorSpec(str(tensor["name"]), str(tensor["datatype"]), shape)
+    return decode_bytes(make_layout(spec, shape), data)
 
 
 def length_of(parts: Parts) -> int:

@@ -3,7 +3,7 @@
 Source: docs/protocol.md, 12.2
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import numpy as np
@@ -13,14 +13,14 @@ from edge_runtime.prediction_log.payload import (
     Data,
     Document,
     Parts,
+    describe_tensor,
     encode_payload,
+    keep_tensors,
     length_of,
 )
 from edge_runtime.prediction_log.summary import summarise, top_of_rows
 from edge_runtime.settings.serve_settings import LogSettings
-from packhorse.inference.binary import encode_bytes
-from packhorse.inference.datatypes import TEXT_KINDS, datatype_of
-from packhorse.inference.signature import Arrays
+from packhorse.inference.datatypes import TEXT_KINDS
 
 TEXT_MAX = 256
 """Characters of an id that a client chose; `traceparent` has 55."""
@@ -76,27 +76,17 @@ def _describe(entry: Entry) -> Document:
 
 
 def _encode_full(entry: Entry) -> Parts | None:
-    data = {
-        key: {name: encode_bytes(array) for name, array in arrays.items()}
-        for key, arrays in (("inputs", entry.inputs), ("outputs", entry.outputs))
-    }
+    data: list[Data] = []
     document = _describe(entry) | {
         "policy": "full",
-        "inputs": list(_with_data(entry.inputs, data["inputs"])),
-        "outputs": list(_with_data(entry.outputs, data["outputs"])),
+        "inputs": keep_tensors(entry.inputs, data),
+        "outputs": keep_tensors(entry.outputs, data),
     }
-    return encode_payload(
-        document, [*data["inputs"].values(), *data["outputs"].values()]
-    )
-
-
-def _with_data(arrays: Arrays, data: Mapping[str, Data]) -> Iterator[Document]:
-    for name, array in arrays.items():
-        yield _tensor(name, array) | {"data_bytes": len(data[name])}
+    return encode_payload(document, data)
 
 
 def _summary(name: str, array: np.ndarray) -> Document:
-    return _tensor(name, array) | {"summary": summarise(array)}
+    return describe_tensor(name, array) | {"summary": summarise(array)}
 
 
 def _output_summary(name: str, array: np.ndarray) -> Document:
@@ -104,15 +94,7 @@ def _output_summary(name: str, array: np.ndarray) -> Document:
     top = top_of_rows(array)
     if top is not None:
         summary["top"] = top
-    return _tensor(name, array) | {"summary": summary}
-
-
-def _tensor(name: str, array: np.ndarray) -> Document:
-    return {
-        "name": name,
-        "datatype": datatype_of(array.dtype),
-        "shape": list(array.shape),
-    }
+    return describe_tensor(name, array) | {"summary": summary}
 
 
 def _data_bytes_least(entry: Entry) -> int:

@@ -135,10 +135,7 @@ class Environment:
     def ratio(self, name: str, *, default: float) -> float:
         """Return a number between 0 and 1, both included."""
         text = self._values.get(name) or str(default)
-        try:
-            value = float(text)
-        except ValueError:
-            value = -1.0
+        value = _parse_number(text)
         if not 0.0 <= value <= 1.0:
             raise SettingsError(f"{name} must lie in 0..1, not {text!r}")
         return value
@@ -148,10 +145,7 @@ class Environment:
         if name not in self:
             return None
         text = self.required(name)
-        try:
-            value = float(text)
-        except ValueError:
-            value = -1.0
+        value = _parse_number(text)
         if not 0.0 < value <= high:
             raise SettingsError(f"{name} must lie in (0, {high:g}], not {text!r}")
         return value
@@ -159,12 +153,17 @@ class Environment:
     def seconds(self, name: str, *, default: float) -> float:
         """Return a time in seconds, above 0 and at most a day."""
         text = self._values.get(name) or str(default)
-        try:
-            value = float(text)
-        except ValueError:
-            value = -1.0
+        value = _parse_number(text)
         if not 0.0 < value <= _DAY_S:
             raise SettingsError(
                 f"{name} must be seconds between 0 and {_DAY_S:g}, not {text!r}"
             )
         return value
+
+
+def _parse_number(text: str) -> float:
+    """Return the number in `text`; one below every range where there is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return -1.0

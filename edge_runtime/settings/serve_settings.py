@@ -188,8 +188,17 @@ def serve_settings(values: Mapping[str, str]) -> ServeSettings:
 
 
 def state_dir(values: Mapping[str, str]) -> Path:
-    """Read where this gateway keeps its slots, keys and reports."""
-    return Environment(values).directory("PACKHORSE_STATE_DIR")
+    """Read where this gateway keeps its slots, keys and reports.
+
+    Raises:
+        SettingsError: There is no such folder; none is made.
+    """
+    path = Environment(values).directory("PACKHORSE_STATE_DIR")
+    if not path.is_dir():
+        raise SettingsError(
+            f"PACKHORSE_STATE_DIR must name a gateway's folder, and {path} is none"
+        )
+    return path
 
 
 def _serve_dir(environ: Environment) -> Path:

@@ -59,30 +59,17 @@ class Duty:
         return former_slot(self._slots, self.handover)
 
     @property
-    def is_on_probation(self) -> bool:
-        """Whether what the link names is still watched, and can be left."""
-        return self.handover.on_probation and self.former is not None
+    def way_back(self) -> Slot | None:
+        """The slot to go back to while what the link names is watched, or None."""
+        return self.former if self.handover.on_probation else None
 
     def serves(self, slot: Slot) -> bool:
         """Say whether the slot, with what is in it now, serves already."""
-        worker = self.shift.current
-        return (
-            worker is not None
-            and worker.is_alive
-            and self._slots.active() == slot
-            and worker.slot == slot.name
-            and worker.release == str(slot.release)
-        )
+        return self._slots.active() == slot and _runs(self.shift.current, slot)
 
     def is_warm(self, slot: Slot) -> bool:
         """Say whether the warm worker serves what is in the slot."""
-        worker = self.shift.previous
-        return (
-            worker is not None
-            and worker.is_alive
-            and worker.slot == slot.name
-            and worker.release == str(slot.release)
-        )
+        return _runs(self.shift.previous, slot)
 
     # What changes it.
 
@@ -223,3 +210,13 @@ class Duty:
         while self.handover is handover and not is_written:
             await asyncio.sleep(self._settings.retry_s)
             is_written = self._is_written(slot, handover)
+
+
+def _runs(worker: WorkerProcess | None, slot: Slot) -> bool:
+    """Say whether a worker is there, with what is in the slot now."""
+    return (
+        worker is not None
+        and worker.is_alive
+        and worker.slot == slot.name
+        and worker.release == str(slot.release)
+    )

@@ -67,7 +67,7 @@ class Guard:
         """Look after a worker that has just been put on duty."""
         self._shift.spawn(self._replace(worker))
         self._shift.spawn(self._end_if_hung(worker))
-        if self._duty.is_on_probation:
+        if self._duty.way_back is not None:
             self._shift.spawn(self._judge(worker))
 
     def forgive(self) -> None:
@@ -190,11 +190,11 @@ class Guard:
 
     def _count_boot(self) -> None:
         """Leave a release on whose probation the supervisor begins too often."""
-        active, former = self._slots.active(), self._duty.former
+        active, former = self._slots.active(), self._duty.way_back
         known = self._duty.handover
         if active and known.fallen and known.release == active.release:
             self.fallen = f"{known.fallen}: {known.reason}"
-        if active is None or former is None or not known.on_probation:
+        if active is None or former is None:
             return
         if known.boots < CRASHES_MAX:
             self._duty.remember(replace(known, boots=known.boots + 1))

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 
 from edge_runtime.child import Child
 from edge_runtime.settings.serve_settings import HealthSettings
+from edge_runtime.wording import one_line
 
 WORDS_MAX = 200
 """Characters of what the command wrote last."""
@@ -97,8 +98,7 @@ class _LastWords:
     def after(self, sentence: str) -> str:
         """Return a sentence with the last words behind it."""
         self._read()
-        text = self._kept.decode(errors="replace")
-        words = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+        words = one_line(self._kept.decode(errors="replace"))
         return f"{sentence}: {words[-WORDS_MAX:]}" if words else sentence
 
     def _read(self) -> None:

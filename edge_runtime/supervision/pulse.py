@@ -27,7 +27,12 @@ async def tell_pulse(
     *,
     beat_s: float = BEAT_S,
 ) -> None:
-    """Say when the gateway is ready, and then that it is alive, until cancelled."""
+    """Say when the gateway is ready, and then that it is alive, until cancelled.
+
+    Where nobody listens, no worker is asked either.
+    """
+    if not manager.address:
+        return
     manager.say("starting")
     await asyncio.wait({booting})
     manager.ready(sentence(supervisor))

@@ -26,6 +26,7 @@ class Shift:
         """Start with nobody on duty."""
         self.current: WorkerProcess | None = None
         self.previous: WorkerProcess | None = None
+        self._workers: list[WorkerProcess] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def hand_to(self, worker: WorkerProcess, *, keeps_warm: bool = True) -> None:
@@ -39,6 +40,7 @@ class Shift:
             WorkerError: The new worker ended; the old one is still on duty.
         """
         await _accept(worker)
+        self._workers = [*(w for w in self._workers if w.is_alive), worker]
         self.let_go()
         old, self.current = self.current, worker
         if old is None or not old.is_alive:
@@ -84,13 +86,12 @@ class Shift:
             self.current = None
 
     async def stop(self) -> None:
-        """End every worker, each after what it is answering."""
-        workers = [w for w in (self.current, self.previous) if w is not None]
+        """End every worker, each after what it is answering; also those that leave."""
         self.current = self.previous = None
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*(worker.stop() for worker in workers))
+        await asyncio.gather(*(worker.stop() for worker in self._workers))
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def spawn(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
@@ -131,9 +132,6 @@ async def _is_drained(worker: WorkerProcess, *, limit_s: float = ORDER_S) -> boo
 
 async def _retire(worker: WorkerProcess) -> None:
     """End a worker once its idle connections had time to be used or closed."""
-    drain_s = worker.config.drain_s
-    try:
-        if worker.is_alive:
-            await asyncio.sleep(drain_s)
-    finally:
-        await worker.stop()
+    if worker.is_alive:
+        await asyncio.sleep(worker.config.drain_s)
+    await worker.stop()

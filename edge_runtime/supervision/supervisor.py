@@ -54,7 +54,7 @@ class Supervisor:
 
     async def stop(self) -> None:
         """End every worker, each after what it is answering."""
-        if self._duty.is_on_probation:
+        if self._duty.way_back is not None:
             self._duty.remember(replace(self._duty.handover, boots=0))
         await self._shift.stop()
 
@@ -84,7 +84,7 @@ class Supervisor:
     def status(self) -> Document:
         """Say what serves; `previous` names the slot that it may go back to."""
         current, previous = self._shift.current, self._shift.previous
-        former = self._duty.former if self._duty.is_on_probation else None
+        former = self._duty.way_back
         return {
             "ok": True,
             "slot": current.slot if current else "",

@@ -14,6 +14,7 @@ from functools import partial
 from edge_runtime.child import Child, fork
 from edge_runtime.errors import KilledError, WorkerError
 from edge_runtime.log import log
+from edge_runtime.wording import signal_name
 from edge_runtime.worker_config import WorkerConfig
 
 ORDER_S = 10.0
@@ -220,7 +221,4 @@ def _end_words(code: int | None) -> str:
     """Say how a process ended."""
     if code is None or code >= 0:
         return f"exit code {code}"
-    try:
-        return signal.Signals(-code).name
-    except ValueError:  # a real-time signal has no name
-        return f"signal {-code}"
+    return signal_name(-code)

@@ -7,15 +7,14 @@ Source: docs/protocol.md, 6.2 "The device's record"
 """
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Self
 
 from functions.errors import DeviceRefusedError
 from packhorse.device_key import verify_envelope
-from packhorse.errors import MalformedError
 from packhorse.names import DEVICE, MODEL, RING_MAX
 from packhorse.report import Envelope
-from packhorse.strict_json import Fields, decode_json, encode_json
+from packhorse.strict_json import Fields, decode_instant, decode_json, encode_json
 
 RECORD_MAX_BYTES = 8_192
 """A record has about 600 bytes; a reason and many models may make it longer."""
@@ -142,24 +141,6 @@ def decode_models(fields: Fields) -> tuple[str, ...]:
     count = len(listed := fields.sequence("models", max_items=MODELS_MAX))
     named = Fields({str(place): listed[place] for place in range(count)}, "the models")
     return tuple(named.text(str(place), pattern=MODEL) for place in range(count))
-
-
-def decode_instant(text: str) -> datetime:
-    """Read an instant, as UTC.
-
-    Raises:
-        MalformedError: It is none, or does not name its offset.
-    """
-    try:
-        instant = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise MalformedError(f"a time must be ISO 8601, not {text[:40]!r}") from error
-    if instant.tzinfo is None:
-        raise MalformedError("a time must name its offset from UTC")
-    try:
-        return instant.astimezone(UTC)
-    except OverflowError as error:
-        raise MalformedError("a time lies outside the calendar") from error
 
 
 def _decode_revocation(fields: Fields) -> Revocation | None:

@@ -18,12 +18,11 @@ from functions.release.device_record import (
     EMAIL_MAX,
     RECORD_MAX_BYTES,
     DeviceRecord,
-    decode_instant,
     decode_models,
 )
 from packhorse.names import DEVICE, RING_MAX
 from packhorse.report import REPORT_MAX_BYTES
-from packhorse.strict_json import Fields, decode_json, encode_json
+from packhorse.strict_json import Fields, decode_instant, decode_json, encode_json
 
 ABSENT = 0
 """The generation of an object that is not there: invitations are never replaced."""

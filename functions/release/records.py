@@ -87,3 +87,12 @@ class Change:
     what: str
     reason: str = ""
     by: str = ""
+
+    def to_json(self) -> dict[str, object]:
+        """Return it as JSON values."""
+        return {
+            "at": self.at.isoformat(),
+            "what": self.what,
+            "reason": self.reason,
+            "by": self.by,
+        }

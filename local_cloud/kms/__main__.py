@@ -1,25 +1,22 @@
 """`python -m local_cloud.kms`: serve the stand-in until SIGTERM or Ctrl-C."""
 
 import argparse
-import signal
-import threading
 from pathlib import Path
 
 from local_cloud import google_http
 from local_cloud.documents import Store
 from local_cloud.kms.api import Api
+from local_cloud.stopping import take_stop_signals
 
 
 def main() -> None:
     """Read the flags, serve, stop."""
     flags = _parser().parse_args()
     store = Store(flags.data.absolute() / "kms.sqlite")
-    ended = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
+    wait_for_stop = take_stop_signals()
     server = google_http.start(flags.host, flags.port, Api(store).handle)
     print(f"kms: listening on http://{flags.host}:{server.port}", flush=True)  # noqa: T201  its one line for the log
-    ended.wait()
+    wait_for_stop()
     server.shutdown()
     server.server_close()
     store.close()

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import google_crc32c
 
 from local_cloud.documents import Document, Store, as_document
-from local_cloud.google_http import ApiError, Reply, Request, json_reply
+from local_cloud.google_http import ApiError, Reply, Request, find_route, json_reply
 from local_cloud.kms import keys
 
 _LOCATION = r"projects/[^/:]+/locations/[^/:]+"
@@ -59,12 +59,8 @@ class Api:
 
     def handle(self, request: Request) -> Reply:
         """Answer one request."""
-        for verb, pattern, method in self._routes:
-            found = pattern.fullmatch(request.path)
-            if found and verb == request.method:
-                return json_reply(method(request, found["name"]))
-        sentence = f"this stand-in knows no {request.method} {request.path}"
-        raise ApiError("NOT_FOUND", sentence)
+        method, name = find_route(self._routes, request)
+        return json_reply(method(request, name))
 
     def _create_ring(self, request: Request, parent: str) -> object:
         with self._store.transaction() as work:

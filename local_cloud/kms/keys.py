@@ -8,13 +8,12 @@ Source: google/cloud/kms/v1/resources.proto
 """
 
 import re
-from datetime import UTC, datetime
 
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 
 from local_cloud.documents import Document, Transaction, as_document
-from local_cloud.google_http import ApiError
+from local_cloud.google_http import ApiError, timestamp_now
 
 ALGORITHM = "EC_SIGN_P256_SHA256"
 PURPOSE = "ASYMMETRIC_SIGN"
@@ -31,7 +30,7 @@ def create_ring(work: Transaction, parent: str, ring_id: str) -> Document:
     """Make a key ring; it can never be removed, as at Google."""
     name = f"{parent}/keyRings/{_check_id(ring_id)}"
     _refuse_second(work, RING, name)
-    ring: Document = {"name": name, "createTime": _now()}
+    ring: Document = {"name": name, "createTime": timestamp_now()}
     work.put(RING, name, ring)
     return ring
 
@@ -46,7 +45,7 @@ def create_key(work: Transaction, parent: str, key_id: str, body: Document) -> D
     _only(template.get("algorithm"), ALGORITHM, 12, "versionTemplate.algorithm")
     key: Document = {
         "name": name,
-        "createTime": _now(),
+        "createTime": timestamp_now(),
         "purpose": PURPOSE,
         "versionTemplate": {"algorithm": ALGORITHM, "protectionLevel": "SOFTWARE"},
         "labels": body.get("labels") or {},
@@ -72,8 +71,8 @@ def create_version(work: Transaction, parent: str) -> Document:
         "state": "ENABLED",
         "protectionLevel": "SOFTWARE",
         "algorithm": ALGORITHM,
-        "createTime": _now(),
-        "generateTime": _now(),
+        "createTime": timestamp_now(),
+        "generateTime": timestamp_now(),
     }
     work.put(VERSION, name, version)
     return version
@@ -164,7 +163,3 @@ def _parent(document: Document) -> str:
 def _natural(name: str) -> tuple[str, int]:
     head, _, last = name.rpartition("/")
     return (head, int(last)) if last.isdigit() else (name, 0)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat().replace("+00:00", "Z")

@@ -2,24 +2,21 @@
 
 import argparse
 import os
-import signal
 import sqlite3
 import sys
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 
 from local_cloud.pubsub.lanes import PAUSE_MAX_S
 from local_cloud.pubsub.log import log
 from local_cloud.pubsub.server import Server, Settings
+from local_cloud.stopping import take_stop_signals
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until told to stop; return the exit code."""
     settings = _read_arguments(arguments)
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    wait_for_stop = take_stop_signals()
     try:
         server = Server(settings)
     except (OSError, sqlite3.Error) as error:
@@ -29,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return 1
     log("listening", host=settings.host, port=server.port, data=str(settings.data))
-    stop.wait()
+    wait_for_stop()
     server.stop()
     sys.stdout.flush()
     # A worker may wait for a slow endpoint: its answer would change nothing now.

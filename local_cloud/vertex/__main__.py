@@ -3,10 +3,9 @@
 import argparse
 import shlex
 import shutil
-import signal
-import threading
 from pathlib import Path
 
+from local_cloud.stopping import take_stop_signals
 from local_cloud.vertex.container import Watch
 from local_cloud.vertex.server import Settings, Stand
 
@@ -14,12 +13,10 @@ from local_cloud.vertex.server import Settings, Stand
 def main() -> None:
     """Read the flags, serve, stop."""
     settings = read_settings()
-    ended = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
+    wait_for_stop = take_stop_signals()
     stand = Stand(settings)
     print(f"vertex: listening on http://{settings.host}:{stand.port}", flush=True)  # noqa: T201  its one line for the log
-    ended.wait()
+    wait_for_stop()
     stand.close()
 
 

@@ -10,7 +10,14 @@ import re
 from collections.abc import Callable
 
 from local_cloud.documents import Document, Store, Transaction, as_document
-from local_cloud.google_http import ApiError, Reply, Request, json_reply
+from local_cloud.google_http import (
+    ApiError,
+    Reply,
+    Request,
+    find_route,
+    json_reply,
+    timestamp_now,
+)
 from local_cloud.vertex import endpoints, models, names, operations
 from local_cloud.vertex.prediction import Predictor
 from local_cloud.vertex.worker import Worker
@@ -64,12 +71,8 @@ class Api:
 
     def handle(self, request: Request) -> Reply:
         """Answer one request."""
-        for verb, pattern, method in self._routes:
-            found = pattern.fullmatch(request.path)
-            if found and verb == request.method:
-                return method(request, found["name"])
-        sentence = f"this stand-in knows no {request.method} {request.path}"
-        raise ApiError("NOT_FOUND", sentence)
+        method, name = find_route(self._routes, request)
+        return method(request, name)
 
     def _upload_model(self, request: Request, parent: str) -> Reply:
         body = request.json_object()
@@ -204,7 +207,7 @@ def _deployment(work: Transaction, name: str, body: Document) -> Document:
         "model": plain,
         "modelVersionId": version["versionId"],
         "displayName": wanted.get("displayName") or version["displayName"],
-        "createTime": names.now(),
+        "createTime": timestamp_now(),
     }
     return {"do": "deploy", "endpoint": name, "deployed": deployed, "split": split}
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 
 from local_cloud.documents import Document, Transaction, as_document
-from local_cloud.google_http import ApiError
+from local_cloud.google_http import ApiError, timestamp_now
 from local_cloud.vertex import names
 from local_cloud.vertex.filters import parse_filter
 from local_cloud.vertex.splits import (
@@ -40,7 +40,7 @@ def create(
     name = f"{parent}/endpoints/{number}"
     if work.get(KIND, name) is not None:
         raise ApiError("ALREADY_EXISTS", f"The Endpoint {name} exists already.")
-    stamp = names.now()
+    stamp = timestamp_now()
     empty: Document = {"deployedModels": [], "trafficSplit": {}}
     _save(work, {**body, **empty, "name": name, "createTime": stamp})
     return name
@@ -182,6 +182,6 @@ def drop_deployed(
 def _save(work: Transaction, endpoint: Document) -> Document:
     """Write the endpoint under a new etag."""
     etag = f"AMEw9y{work.next_number('etag', first=1):012x}"
-    written = {**endpoint, "etag": etag, "updateTime": names.now()}
+    written = {**endpoint, "etag": etag, "updateTime": timestamp_now()}
     work.put(KIND, str(endpoint["name"]), written)
     return written

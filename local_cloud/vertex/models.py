@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import cast
 
 from local_cloud.documents import Document, Transaction, as_document
-from local_cloud.google_http import ApiError
+from local_cloud.google_http import ApiError, timestamp_now
 from local_cloud.vertex import names
 from local_cloud.vertex.filters import parse_filter
 
@@ -53,7 +53,7 @@ def add_version(work: Transaction, name: str, version: Document) -> str:
     """Write a version of the model `name`, made if it is not there; return its id."""
     model = work.get(KIND, name) or {
         "name": name,
-        "createTime": names.now(),
+        "createTime": timestamp_now(),
         "lastVersion": 0,
         "versions": {},
         "aliases": {},
@@ -63,7 +63,7 @@ def add_version(work: Transaction, name: str, version: Document) -> str:
     wanted = _strings(version.get("versionAliases"))
     for alias in wanted if aliases else {*wanted, DEFAULT}:
         aliases[alias] = number
-    stamp = names.now()
+    stamp = timestamp_now()
     times = {"versionCreateTime": stamp, "versionUpdateTime": stamp}
     versions[number] = {**version, **times, "versionId": number}
     work.put(KIND, name, {**model, "lastVersion": int(number), "updateTime": stamp})
@@ -141,7 +141,7 @@ def change(
     plain, number = _one_version(work, name)
     model = read_model(work, plain)
     fields = {field: body.get(field) for field in mask}
-    _versions(model)[number].update(fields, versionUpdateTime=names.now())
+    _versions(model)[number].update(fields, versionUpdateTime=timestamp_now())
     work.put(KIND, plain, model)
     return _render(model, number, name)
 

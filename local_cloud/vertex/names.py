@@ -1,7 +1,6 @@
-"""Resource names, identifiers and times, as Vertex AI writes them."""
+"""Resource names and identifiers, as Vertex AI writes them."""
 
 import re
-from datetime import UTC, datetime
 
 from local_cloud.google_http import ApiError
 
@@ -11,11 +10,6 @@ _MODEL = re.compile(rf"(?P<model>{LOCATION}/models/[^/:@]+)(@(?P<version>[^/:@]+
 _MODEL_ID = re.compile(r"[a-z_][a-z0-9_-]{0,62}")
 _ALIAS = re.compile(r"[a-z][a-zA-Z0-9-]{0,126}[a-z0-9]")
 _LABEL = re.compile(r"[\w-]{0,64}")
-
-
-def now() -> str:
-    """Return the time of day as a protobuf Timestamp in JSON."""
-    return datetime.now(UTC).isoformat().replace("+00:00", "Z")
 
 
 def split_model_name(name: str) -> tuple[str, str]:

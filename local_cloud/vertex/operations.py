@@ -7,8 +7,7 @@ Source: google/longrunning/operations.proto
 """
 
 from local_cloud.documents import Document, Transaction
-from local_cloud.google_http import ApiError
-from local_cloud.vertex import names
+from local_cloud.google_http import ApiError, timestamp_now
 
 KIND = "operation"
 _FIRST_ID = 8_800_000_000_000_000_001
@@ -36,7 +35,7 @@ def begin(work: Transaction, resource: str, verb: str, task: Document) -> Docume
         task: What to carry out: `do` and whatever that needs.
     """
     number = work.next_number("operation", first=_FIRST_ID)
-    stamp = names.now()
+    stamp = timestamp_now()
     kind = "Delete" if verb.startswith("Delete") else verb
     metadata: Document = {
         "@type": f"{_TYPES}{kind}OperationMetadata",

@@ -2,12 +2,11 @@
 
 import argparse
 import os
-import signal
-import threading
 from pathlib import Path
 
 from local_cloud import google_http
 from local_cloud.documents import Store
+from local_cloud.stopping import take_stop_signals
 from local_cloud.workflows.api import Api
 from local_cloud.workflows.errors import SourceError
 from local_cloud.workflows.executions import Executions, Workflow, deploy
@@ -24,13 +23,11 @@ def main() -> None:
     store = Store(flags.data.absolute() / "workflows.sqlite")
     http = HttpCalls(MetadataTokens(flags.metadata_host))
     executions = Executions(store, workflows, dict(flags.env), http)
-    ended = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
+    wait_for_stop = take_stop_signals()
     executions.take_up()
     server = google_http.start(flags.host, flags.port, Api(executions).handle)
     print(f"workflows: listening on http://{flags.host}:{server.port}", flush=True)  # noqa: T201  its one line for the log
-    ended.wait()
+    wait_for_stop()
     server.shutdown()
     executions.stop()
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 
 from local_cloud.documents import Document
-from local_cloud.google_http import ApiError, Reply, Request, json_reply
+from local_cloud.google_http import Reply, Request, find_route, json_reply
 from local_cloud.workflows.executions import Executions
 
 _WORKFLOW = r"(?P<name>projects/[^/:]+/locations/[^/:]+/workflows/[^/:]+)"
@@ -41,12 +41,8 @@ class Api:
 
     def handle(self, request: Request) -> Reply:
         """Answer one request."""
-        for verb, pattern, method in self._routes:
-            found = pattern.fullmatch(request.path)
-            if found and verb == request.method:
-                return method(request, found["name"])
-        sentence = f"this stand-in knows no {request.method} {request.path}"
-        raise ApiError("NOT_FOUND", sentence)
+        method, name = find_route(self._routes, request)
+        return method(request, name)
 
     def _create(self, request: Request, parent: str) -> Reply:
         return json_reply(self._executions.create(parent, request.json_object()))

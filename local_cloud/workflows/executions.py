@@ -12,10 +12,10 @@ import traceback
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 
 from local_cloud.documents import Document, Store
-from local_cloud.google_http import ApiError
+from local_cloud.google_http import ApiError, timestamp_now
 from local_cloud.workflows.errors import Cancelled, Interrupted, Value, WorkflowError
 from local_cloud.workflows.http_calls import HttpCalls
 from local_cloud.workflows.loader import load
@@ -113,7 +113,7 @@ class Executions:
         _check_argument(argument)
         execution: Document = {
             "name": f"{parent}/executions/{uuid.uuid4()}",
-            "startTime": _now(),
+            "startTime": timestamp_now(),
             "state": "ACTIVE",
             "argument": argument,
             "workflowRevisionId": workflow.revision,
@@ -198,7 +198,7 @@ class Executions:
         with self._store.transaction() as work:
             execution = work.get(KIND, name)
             if execution is not None and execution["state"] == "ACTIVE":
-                ended = {**execution, **outcome, "endTime": _now()}
+                ended = {**execution, **outcome, "endTime": timestamp_now()}
                 work.put(KIND, name, {**ended, "duration": _duration(ended)})
         with self._lock:
             self._runs.pop(name, None)
@@ -235,10 +235,6 @@ def _shown(error: WorkflowError) -> Document:
         "context": f'in step "{step}", routine "{routine}"',
         "stackTrace": {"elements": elements},
     }
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat().replace("+00:00", "Z")
 
 
 def _duration(execution: Document) -> str:

@@ -10,6 +10,7 @@ from packhorse.cli.tables import (
     FAILED,
     REVOKED,
     Row,
+    add_facts,
     ago_text,
     as_text,
     new_table,
@@ -36,9 +37,8 @@ def print_device(document: Row) -> None:
     facts = Table.grid(padding=(0, 2))
     facts.add_row(as_text(document.get("device")), state_text(_device_state(document)))
     facts.add_row("ring", as_text(document.get("ring")))
-    for name in ("serving", "key_sha256", "key_since", "revoked_at", "revoked_by"):
-        if document.get(name):
-            facts.add_row(name.replace("_", " "), as_text(document[name]))
+    known = ("serving", "key_sha256", "key_since", "revoked_at", "revoked_by")
+    add_facts(facts, document, *known)
     models = document.get("models")
     if isinstance(models, list) and models:
         facts.add_row("reads", as_text(", ".join(map(str, models))))

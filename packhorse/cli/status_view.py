@@ -12,6 +12,7 @@ from rich.text import Text
 from packhorse.cli.device_view import print_device_rows
 from packhorse.cli.tables import (
     Row,
+    add_facts,
     ago_text,
     as_text,
     cut,
@@ -58,9 +59,7 @@ def print_release(document: Row) -> None:
     history = rows_of(document, "history")
     console.print(as_text(_verdict(document, history)), soft_wrap=False)
     facts = Table.grid(padding=(0, 2))
-    for name in ("digest", "model_version"):
-        if document.get(name):
-            facts.add_row(name.replace("_", " "), as_text(document[name]))
+    add_facts(facts, document, "digest", "model_version")
     for variant, bundle in items_of(document, "variants"):
         shown = bundle.get("sha256") if isinstance(bundle, dict) else "not packaged"
         facts.add_row(as_text(f"bundle {variant}"), as_text(shown))

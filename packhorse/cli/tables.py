@@ -35,6 +35,13 @@ def print_history(console: Console, document: Row) -> None:
     console.print(table)
 
 
+def add_facts(facts: Table, document: Row, *names: str) -> None:
+    """Add a row for each of the fields that says something."""
+    for name in names:
+        if document.get(name):
+            facts.add_row(name.replace("_", " "), as_text(document[name]))
+
+
 def print_more(console: Console, count: int, what: str) -> None:
     """Say how many rows were left out."""
     if count > 0:

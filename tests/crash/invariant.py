@@ -7,7 +7,6 @@ given, so it tells a torn file anywhere, also of formats that it knows nothing o
 
 import json
 import shutil
-import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -183,8 +182,3 @@ def _read_predictions(folder: Path) -> None:
 
 def _higher(found: dict, known: dict) -> dict:
     return {name: value for name, value in found.items() if value > known.get(name, 0)}
-
-
-def told(*words):
-    """Say how far a long run has come, where pytest does not hide it."""
-    sys.stderr.write(" ".join(str(word) for word in words) + "\n")

@@ -91,7 +91,7 @@ class Life:
     def _chapter(self, name, happen, serves):
         number = len(self.chapters)
         before = self.folder / f"before-{number}"
-        shutil.copytree(self.state_dir, before, symlinks=True, ignore=not_files)
+        copy_state(self.state_dir, before)
         begin = sum(len(chapter.taken) for chapter in self.chapters)
         self._server.faults = faults_in(name)
         happen(self)
@@ -199,6 +199,10 @@ def faults_in(chapter_name):
     return Faults(cut_after=700, cuts=2) if breaks_off else Faults()
 
 
-def not_files(folder, names):
-    """Leave out what a state directory has beside files: sockets and locks."""
-    return [name for name in names if name.endswith((".sock", "lock"))]
+def copy_state(source, target):
+    """Copy a state directory without what is no file: sockets and locks."""
+
+    def not_files(_folder, names):
+        return [name for name in names if name.endswith((".sock", "lock"))]
+
+    shutil.copytree(source, target, symlinks=True, ignore=not_files)

@@ -5,13 +5,11 @@ again, and the same process goes on. A kill is followed by a new process, as its
 service manager would do it.
 """
 
-import shutil
-
 import pytest
 
 from edge_runtime.slots import Slots
 from packhorse.report import DeviceState
-from tests.crash.life import named, not_files
+from tests.crash.life import copy_state, named
 from tests.crash.points import EVERY_STEP, FAULTS, points
 from tests.crash.scope import IS_WHOLE, sample, tally
 from tests.crash.steps import read_log
@@ -23,11 +21,6 @@ POINTS = 1
 ROLES = ("agent", "serve")
 
 
-def place(chapter, state_dir):
-    """Put the state directory there as it was when the chapter began."""
-    shutil.copytree(chapter.before, state_dir, symlinks=True, ignore=not_files)
-
-
 def kinds_of(life, folder, role):
     """Return the kinds of steps in each chapter when it is lived again, to its stop."""
     if not IS_WHOLE:
@@ -36,7 +29,7 @@ def kinds_of(life, folder, role):
     def record(recovery, state_dir, chapter):
         log = state_dir.with_name("log")
         log.unlink(missing_ok=True)
-        place(chapter, state_dir)
+        copy_state(chapter.before, state_dir)
         recovery.live_again(chapter, state_dir, log=log)
         return [kind for who, kind, _ in read_log(log) if who == role]
 
@@ -47,7 +40,7 @@ def kinds_of(life, folder, role):
 
 def meet_agent(recovery, state_dir, point):
     """Spoil the agent; say whether it met the fault."""
-    place(point.chapter, state_dir)
+    copy_state(point.chapter.before, state_dir)
     served = Slots(state_dir).active()
     said = recovery.live_again(point.chapter, state_dir, fault=point.fault())
     check_told(point.chapter, served, said["reports"])
@@ -58,7 +51,7 @@ def meet_serve(recovery, state_dir, point):
     """Spoil supervisor or worker; say whether one met the fault."""
     once = state_dir.with_name("met")
     once.unlink(missing_ok=True)
-    place(point.chapter, state_dir)
+    copy_state(point.chapter.before, state_dir)
     fault = point.fault(once)
     recovery.live_again(point.chapter, state_dir, serve_fault=fault)
     recovery.check_restart(point.chapter, state_dir)

@@ -4,7 +4,6 @@ It takes root to mount one; elsewhere this is skipped, but in CI.
 """
 
 import os
-import shutil
 import subprocess
 
 import pytest
@@ -12,7 +11,7 @@ import pytest
 from edge_runtime.agent.pull import FREE_MIN_BYTES
 from edge_runtime.slots import Slots
 from packhorse.report import DeviceState
-from tests.crash.life import SERVE, not_files
+from tests.crash.life import SERVE, copy_state
 from tests.crash.recovery import Recovery, check_reports
 from tests.crash.scope import tally
 from tests.crash.steps import watched
@@ -58,7 +57,7 @@ def test_a_full_disk_is_told_and_waited_for_while_the_release_serves(
 ):
     chapter = next(c for c in life.chapters if c.name == "a second release")
     state_dir, filler = small_disk / "state", small_disk / "filler"
-    shutil.copytree(chapter.before, state_dir, symlinks=True, ignore=not_files)
+    copy_state(chapter.before, state_dir)
     recovery = Recovery(life, ram)
     serve = watched(SERVE, state_dir)
     with (

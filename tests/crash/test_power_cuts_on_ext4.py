@@ -9,7 +9,7 @@ from edge_runtime.slots import Slots
 from tests.crash.at_the_gateway import act
 from tests.crash.ext4 import Ext4, why_not
 from tests.crash.invariant import observe
-from tests.crash.life import SERVE, not_files
+from tests.crash.life import SERVE, copy_state
 from tests.crash.recovery import Recovery
 from tests.crash.scope import IS_WHOLE, tally
 from tests.crash.steps import fault_text, watched
@@ -37,12 +37,12 @@ def cut(life, ram, recovery):
         left = ram / "left"
         with disk.mounted() as folder:
             state_dir = folder / "state"
-            shutil.copytree(chapter.before, state_dir, symlinks=True, ignore=not_files)
+            copy_state(chapter.before, state_dir)
             os.sync()
             live(recovery, chapter, state_dir, fault, flushes=flushes)
             after = disk.cut(ram / "copy", ram / "after", commit=commit)
         with after.mounted() as folder:
-            shutil.copytree(folder / "state", left, symlinks=True, ignore=not_files)
+            copy_state(folder / "state", left)
         for path in (disk.image, after.image):
             path.unlink()
         for path in (disk.folder, after.folder):

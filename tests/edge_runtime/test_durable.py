@@ -1,11 +1,11 @@
 """Durable steps: whole or not at all."""
 
-import resource
 import sys
 
 import pytest
 
 from edge_runtime import durable
+from tests.edge_runtime.full_disk import files_end_at
 
 
 def names(directory):
@@ -86,15 +86,10 @@ def test_a_file_grows_at_its_end_only(tmp_path):
 
 
 def test_what_the_disk_has_no_room_for_leaves_nothing_behind(tmp_path):
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
     file = durable.GrowingFile(tmp_path / "f")
     file.append(b"whole")
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
-    try:
-        with pytest.raises(OSError, match="too large"):
-            file.append(b"half of this")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with files_end_at(10), pytest.raises(OSError, match="too large"):
+        file.append(b"half of this")
     file.append(b", again")
     file.close()
     assert (tmp_path / "f").read_bytes() == b"whole, again"

@@ -6,6 +6,7 @@ import shlex
 import signal
 import time
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -88,10 +89,16 @@ def test_why_it_was_gone_back_is_known_after_a_restart(switch, start_gateway):
 
 def test_a_worker_that_hangs_is_gone_back_from(switch):
     gateway = switch()
-    os.kill(gateway.status()["worker_pid"], signal.SIGSTOP)
+    hung = gateway.status()["worker_pid"]
+    os.kill(hung, signal.SIGSTOP)
     wait_for(lambda: gateway.status()["reason"], timeout_s=15.0)
     assert serves(gateway, 1)
     assert "not obey within 5 s" in gateway.status()["reason"]
+
+    assert gateway.stop() == 0
+
+    # It was about to be sent off: who stops takes it along.
+    assert not Path(f"/proc/{hung}").exists()
 
 
 def test_a_process_that_is_lost_takes_its_release_back_at_once(switch, tmp_path):

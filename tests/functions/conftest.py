@@ -16,6 +16,7 @@ from google.cloud import storage
 from tuf.ngclient import Updater
 
 from functions import wiring
+from functions.adapters.device_register import DeviceRegister
 from functions.adapters.ledger import Ledger
 from functions.adapters.storage import ObjectStore
 from functions.topics import TOPICS
@@ -89,6 +90,11 @@ def bucket(storage_url, monkeypatch):
 def store(bucket):
     with storage.Client(project="demo") as client:
         yield ObjectStore(bucket, client=client)
+
+
+@pytest.fixture
+def device_register(store):
+    return DeviceRegister(store)
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from securesystemslib.signer import CryptoSigner
 
-from packhorse.trust_root import TIMESTAMP, RoleSigners, first_metadata, metadata_file
+from packhorse.trust_root import RoleSigners, first_metadata
 
 
 def sign_bucket(store, folder, setenv):
@@ -42,10 +42,6 @@ def upload(store, name, body):
         content_type="application/octet-stream",
         cache_control="no-cache",
     )
-
-
-def timestamp_of(store):
-    return store.read(f"metadata/{metadata_file(TIMESTAMP, 0)}", 10_000)
 
 
 def _save(path, signer):

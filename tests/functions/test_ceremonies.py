@@ -16,6 +16,7 @@ from packhorse.assignment import BundleRef, bundle_target
 from packhorse.errors import UntrustedError
 from packhorse.names import Release
 from packhorse.signers import Signers
+from tests.functions.adapters.test_tuf_repository import Dying
 from tests.functions.ceremony import MODEL, Ceremony, packhorse
 from tests.kms import KmsStandIn
 
@@ -413,24 +414,6 @@ def test_rollouts_are_looked_after_once_an_hour(
     assert reply.status_code == 200
     assert begun.refresh().waiting == ()
     assert begun.sequence_at() == 1
-
-
-class Dying:
-    """A bucket whose process is killed just before one of its writes."""
-
-    def __init__(self, store, dies_at):
-        self._store = store
-        self._dies_at = dies_at
-
-    def __getattr__(self, name):
-        method = getattr(self._store, name)
-
-        def call(*args, **options):
-            if name.startswith("write") and self._dies_at in args[0]:
-                raise KeyboardInterrupt
-            return method(*args, **options)
-
-        return call
 
 
 @pytest.mark.parametrize("dies_at", ["2.release-digits", "snapshot", "timestamp"])

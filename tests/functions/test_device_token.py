@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import requests
 
-from functions.adapters.device_register import DeviceRegister
 from functions.release.device_record import DeviceRecord, Revocation
 from packhorse.report import REPORT_MAX_BYTES
 from tests.functions.fleet import Gateway
@@ -20,13 +19,11 @@ def gateway():
 
 
 @pytest.fixture
-def enrol(store, gateway):
-    register = DeviceRegister(store)
-
+def enrol(device_register, gateway):
     def do(**changes):
         record = DeviceRecord(gateway.name, 0, gateway.public_key, NOW)
-        found = register.find(gateway.name)
-        register.save(replace(record, **changes), instead_of=found)
+        found = device_register.find(gateway.name)
+        device_register.save(replace(record, **changes), instead_of=found)
 
     return do
 

@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from functions.adapters.device_register import DeviceRegister
 from functions.release.device_record import Revocation, device_name
 from functions.release.enrolment import (
     Invitation,
@@ -156,34 +155,29 @@ def test_one_key_that_comes_many_times_at_once_is_one_device(client, invite, top
 
 
 @pytest.fixture
-def register(store):
-    return DeviceRegister(store)
-
-
-@pytest.fixture
-def revoke(register):
+def revoke(device_register):
     """Revoke a device as `operate` does."""
 
     def do(device="gateway-1"):
-        found = register.find(device)
+        found = device_register.find(device)
         gone = Revocation(datetime.now(UTC), "operator@example.com", "stolen")
-        register.save(replace(found.record, revocation=gone), instead_of=found)
+        device_register.save(replace(found.record, revocation=gone), instead_of=found)
 
     return do
 
 
 def test_a_new_key_that_the_old_one_vouches_for_takes_its_place(
-    client, invite, register
+    client, invite, device_register
 ):
     invite()
     before, after = Gateway(), Gateway()
     client.post("/", data=before.enrolment(TOKEN))
-    first = register.read("gateway-1")
+    first = device_register.read("gateway-1")
 
     reply = client.post("/", data=after.rotation(before))
 
     assert reply.status_code == 201
-    record = register.read("gateway-1")
+    record = device_register.read("gateway-1")
     assert record.public_key == after.public_key
     assert record.key_since > first.key_since
     assert (record.ring, record.enrolled_at) == (first.ring, first.enrolled_at)
@@ -202,7 +196,7 @@ def test_a_key_that_was_replaced_vouches_for_nothing_more(client, invite):
     assert client.post("/", data=first.enrolment(TOKEN)).status_code == 409
 
 
-def test_a_rotation_of_before_cannot_be_replayed(client, invite, register):
+def test_a_rotation_of_before_cannot_be_replayed(client, invite, device_register):
     invite()
     first, second, third = Gateway(), Gateway(), Gateway()
     client.post("/", data=first.enrolment(TOKEN))
@@ -211,7 +205,7 @@ def test_a_rotation_of_before_cannot_be_replayed(client, invite, register):
     client.post("/", data=third.rotation(second))
 
     assert client.post("/", data=seen).status_code == 403
-    assert register.read("gateway-1").public_key == third.public_key
+    assert device_register.read("gateway-1").public_key == third.public_key
 
 
 def test_nobody_vouches_for_a_device_that_is_unknown(client):
@@ -255,7 +249,7 @@ def test_a_revoked_device_does_not_enrol_again_with_its_token(
 
 
 def test_a_revoked_device_is_let_in_by_a_later_token_with_another_key(
-    client, invite, revoke, register
+    client, invite, revoke, device_register
 ):
     invite()
     before, after = Gateway(), Gateway()
@@ -265,7 +259,7 @@ def test_a_revoked_device_is_let_in_by_a_later_token_with_another_key(
 
     assert client.post("/", data=before.enrolment("u" * 43)).status_code == 403
     assert client.post("/", data=after.enrolment("u" * 43)).status_code == 201
-    record = register.read("gateway-1")
+    record = device_register.read("gateway-1")
     assert (record.revocation, record.models) == (None, ("magika",))
     assert record.public_key == after.public_key
     assert client.post("/", data=after.enrolment("u" * 43)).status_code == 200

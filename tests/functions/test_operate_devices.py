@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 
 import pytest
 
-from functions.adapters.device_register import DeviceRegister
 from functions.release.device_record import DeviceRecord, Revocation
 from functions.release.enrolment import decode_invitation, invitation_name
 from tests.functions.conftest import AUDIENCE, OPERATOR
@@ -31,14 +30,9 @@ def call(client_of, identity, bucket, ledger, topics, monkeypatch):
 
 
 @pytest.fixture
-def register(store):
-    return DeviceRegister(store)
-
-
-@pytest.fixture
-def enrolled(register, ledger):
+def enrolled(device_register, ledger):
     record = DeviceRecord("gateway-1", 1, "pem", AT, key_since=AT)
-    register.save(record, instead_of=None)
+    device_register.save(record, instead_of=None)
     ledger.record_device("gateway-1", ring=1, at=AT)
     return record
 
@@ -77,12 +71,12 @@ def test_a_device_is_shown_with_its_keys_age_but_not_its_key(call, enrolled):
 
 
 def test_revoking_marks_the_record_and_takes_the_device_out_of_the_gates(
-    call, enrolled, register, ledger, topics
+    call, enrolled, device_register, ledger, topics
 ):
     reply = call("POST", "devices/gateway-1/revoke", json={"reason": "stolen"})
 
     assert reply.status_code == 200
-    record = register.read("gateway-1")
+    record = device_register.read("gateway-1")
     assert (record.revocation.by, record.revocation.reason) == (OPERATOR, "stolen")
     assert (ledger.devices_in_ring(1), ledger.fleet_size()) == ([], 0)
     last = ledger.history("device:gateway-1")[-1]
@@ -91,7 +85,9 @@ def test_revoking_marks_the_record_and_takes_the_device_out_of_the_gates(
     assert topics.read_json("advance") == [{}]
 
 
-def test_a_revocation_holds_whoever_else_changes_the_record(call, enrolled, register):
+def test_a_revocation_holds_whoever_else_changes_the_record(
+    call, enrolled, device_register
+):
     """An enrolment, a rotation and the wish for one may come in between."""
     tasks = ["devices/gateway-1/rotate"] * 3 + ["devices/gateway-1/revoke"]
 
@@ -99,28 +95,30 @@ def test_a_revocation_holds_whoever_else_changes_the_record(call, enrolled, regi
         statuses = list(pool.map(lambda path: call("POST", path).status_code, tasks))
 
     assert statuses[-1] == 200
-    assert register.read("gateway-1").revocation is not None
+    assert device_register.read("gateway-1").revocation is not None
 
 
-def test_revoking_twice_changes_nothing_more(call, enrolled, register, ledger, topics):
+def test_revoking_twice_changes_nothing_more(
+    call, enrolled, device_register, ledger, topics
+):
     call("POST", "devices/gateway-1/revoke", json={"reason": "stolen"})
-    first = register.find("gateway-1")
+    first = device_register.find("gateway-1")
 
     again = call("POST", "devices/gateway-1/revoke", json={"reason": "other"})
 
     assert again.status_code == 200
-    assert register.find("gateway-1") == first
+    assert device_register.find("gateway-1") == first
     assert len(topics.read("advance")) == 1
     assert len(ledger.history("device:gateway-1")) == 2
 
 
 def test_a_revocation_that_broke_off_is_finished_by_the_next(
-    call, enrolled, register, ledger
+    call, enrolled, device_register, ledger
 ):
     # As if the ledger had been away after the record was written.
     gone = Revocation(datetime.now(UTC), OPERATOR, "stolen")
-    found = register.find("gateway-1")
-    register.save(replace(enrolled, revocation=gone), instead_of=found)
+    found = device_register.find("gateway-1")
+    device_register.save(replace(enrolled, revocation=gone), instead_of=found)
     assert ledger.fleet_size() == 1
 
     call("POST", "devices/gateway-1/revoke", json={"reason": "again"})
@@ -129,13 +127,13 @@ def test_a_revocation_that_broke_off_is_finished_by_the_next(
     assert ledger.history("device:gateway-1")[-1].reason == "stolen"
 
 
-def test_a_device_that_never_came_is_revoked_too(call, register):
+def test_a_device_that_never_came_is_revoked_too(call, device_register):
     call("POST", "devices", json={"device": "gateway-1", "ring": 2})
 
     reply = call("POST", "devices/gateway-1/revoke")
 
     assert (reply.status_code, reply.json["is_revoked"]) == (200, True)
-    record = register.read("gateway-1")
+    record = device_register.read("gateway-1")
     assert (record.ring, record.public_key) == (2, "")
     assert record.revocation.reason == f"revoked by {OPERATOR}"
 
@@ -151,14 +149,14 @@ def test_a_revoked_device_may_be_invited_anew(call, enrolled):
     assert call("POST", "devices", json=wanted).status_code == 201
 
 
-def test_a_device_is_asked_for_a_new_key(call, enrolled, register):
+def test_a_device_is_asked_for_a_new_key(call, enrolled, device_register):
     reply = call("POST", "devices/gateway-1/rotate")
 
     assert reply.json["is_rotation_wanted"]
-    assert register.read("gateway-1").is_rotation_wanted
-    again = register.find("gateway-1")
+    assert device_register.read("gateway-1").is_rotation_wanted
+    again = device_register.find("gateway-1")
     call("POST", "devices/gateway-1/rotate")
-    assert register.find("gateway-1") == again
+    assert device_register.find("gateway-1") == again
 
 
 def test_a_revoked_device_is_asked_for_nothing(call, enrolled):

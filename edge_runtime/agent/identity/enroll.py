@@ -16,7 +16,7 @@ from pathlib import Path
 
 from edge_runtime import durable
 from edge_runtime.agent.errors import UnavailableError
-from edge_runtime.agent.network.web import Web
+from edge_runtime.agent.network.web import Web, read_reply
 from packhorse.device_key import generate_key_pem, public_pem, sign
 from packhorse.device_requests import seal_enrolment
 from packhorse.errors import MalformedError
@@ -27,7 +27,6 @@ KEY_MODE = 0o600
 KEY_MAX_BYTES = 4096
 
 _MARKER_MAX_BYTES = 4096
-_ANSWER_MAX_BYTES = 65_536
 _ENROLLED = frozenset({200, 201})
 
 
@@ -131,8 +130,7 @@ class Identity:
 
 def _wants_rotation(reply: bytes) -> bool:
     try:
-        value = decode_json(reply, what="answer", limit_bytes=_ANSWER_MAX_BYTES)
-        return Fields(value, "the answer").optional("is_rotation_wanted") is True
+        return read_reply(reply).optional("is_rotation_wanted") is True
     except MalformedError:
         return False
 

@@ -11,13 +11,12 @@ Source: docs/protocol.md, 6.4 "The read token"
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from edge_runtime.agent.errors import RefusedError, UnavailableError
+from edge_runtime.agent.errors import UnavailableError
 from edge_runtime.agent.identity.enroll import Identity
-from edge_runtime.agent.network.web import Web
+from edge_runtime.agent.network.web import Web, read_reply, refusal
 from edge_runtime.log import log
 from packhorse.device_requests import TokenRequest, seal_token_request
 from packhorse.errors import MalformedError
-from packhorse.strict_json import Fields, decode_json
 
 REPLY_MAX_BYTES = 16_384
 TOKEN_MAX = 8_192
@@ -58,7 +57,7 @@ class TokenDesk:
         if status == _FORBIDDEN and self._is_told_the_time(reply):
             status, reply = self._post()
         if status == _FORBIDDEN:
-            raise RefusedError.told_by(reply, "a read token")
+            raise refusal(reply, "a read token")
         if status != _OK:
             raise UnavailableError(f"the wish for a read token was answered {status}")
         token = _decode_token(reply)
@@ -75,7 +74,7 @@ class TokenDesk:
     def _is_told_the_time(self, reply: bytes) -> bool:
         """Move the time that requests are signed with to the one in the answer."""
         try:
-            fields = _fields(reply)
+            fields = read_reply(reply, REPLY_MAX_BYTES)
             now = datetime.fromisoformat(fields.text("now", max_length=40))
             self._offset = now - datetime.now(UTC)
         except (MalformedError, ValueError, TypeError):
@@ -86,14 +85,9 @@ class TokenDesk:
 
 def _decode_token(reply: bytes) -> ReadToken:
     try:
-        fields = _fields(reply)
+        fields = read_reply(reply, REPLY_MAX_BYTES)
         token = fields.text("access_token", pattern=_TOKEN, max_length=TOKEN_MAX)
         return ReadToken(token, fields.integer("expires_in", high=LIFE_MAX_S))
     except MalformedError:
         # Its sentence could hold a part of the token.
         raise UnavailableError("expected a read token, came something else") from None
-
-
-def _fields(reply: bytes) -> Fields:
-    document = decode_json(reply, what="answer", limit_bytes=REPLY_MAX_BYTES)
-    return Fields(document, "the answer")

@@ -18,9 +18,9 @@ import functools
 from pathlib import Path
 
 from edge_runtime import durable
-from edge_runtime.agent.errors import AgentError, RefusedError, UnavailableError
+from edge_runtime.agent.errors import AgentError, UnavailableError
 from edge_runtime.agent.identity.enroll import KEY_MAX_BYTES, KEY_MODE, Identity
-from edge_runtime.agent.network.web import Web
+from edge_runtime.agent.network.web import Web, refusal
 from edge_runtime.agent.pause import Pause
 from edge_runtime.log import log
 from packhorse.device_key import generate_key_pem, public_pem, sign
@@ -92,7 +92,7 @@ class Rotation:
         )
         status, reply = self._web.post(self._url, body)
         if status in _REFUSED:
-            raise RefusedError.told_by(reply, "a new key")
+            raise refusal(reply, "a new key")
         if status not in _TAKEN:
             raise UnavailableError(f"the new key was answered with {status}")
 

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import urllib3
 
-from edge_runtime.agent.errors import UnavailableError
+from edge_runtime.agent.errors import RefusedError, UnavailableError
 from edge_runtime.agent.network.quiet import Quiet
 from edge_runtime.agent.network.timed_pool import (
     Traffic,
@@ -22,6 +22,8 @@ from edge_runtime.agent.network.timed_pool import (
     begin_wait,
     timed_pool,
 )
+from packhorse.errors import MalformedError
+from packhorse.strict_json import Fields, decode_json
 
 CONNECT_S = 10.0
 READ_S = 30.0
@@ -36,6 +38,9 @@ BODY_S = 60.0
 CHUNK_BYTES = 65_536
 REPLY_MAX_BYTES = 65_536
 """Answers to a POST are a line of JSON; more is not for us."""
+
+SAID_MAX = 1_000
+"""Characters of the cloud's own word on why it refuses."""
 
 _REFUSED = frozenset({401, 403})
 
@@ -160,6 +165,29 @@ class Web:
             finally:
                 response.close()
         return response.status, reply
+
+
+def read_reply(reply: bytes, limit_bytes: int = REPLY_MAX_BYTES) -> Fields:
+    """Return the fields of the cloud's answer to a POST.
+
+    Raises:
+        MalformedError: It is longer than `limit_bytes`, or no object.
+    """
+    value = decode_json(reply, what="answer", limit_bytes=limit_bytes)
+    return Fields(value, "the answer")
+
+
+def refusal(reply: bytes, what: str) -> RefusedError:
+    """Make the error of an answer that refuses `what`."""
+    said, is_revoked = "", False
+    try:
+        fields = read_reply(reply)
+        said = fields.text("error", max_length=SAID_MAX)
+        is_revoked = fields.optional("is_revoked") is True
+    except MalformedError:
+        pass  # not the cloud's own words; whoever stands before it refused
+    reason = f"refused {what}: {said or 'no reason given'}"
+    return RefusedError(reason, is_revoked=is_revoked)
 
 
 def _chunks(

@@ -25,6 +25,7 @@ from edge_runtime.agent.trial.try_job import (
 from edge_runtime.confined import BASE_MEMORY_BYTES, MEMORY_PER_BYTE, started_module
 from edge_runtime.settings.agent_settings import ShadowSettings
 from edge_runtime.slots import Slot
+from edge_runtime.wording import signal_name
 from packhorse.errors import MalformedError
 from packhorse.manifest import MODEL_FILE, RuntimeNeeds
 from packhorse.report import MEASURES_MAX
@@ -170,7 +171,7 @@ def _describe(code: int, job: Job) -> str:
     """Say in words by which signal the process ended."""
     if code == -signal.SIGXCPU:
         return f"the try may use {job.cpu_s} s of processor time, and used more"
-    return f"the model crashed the try process ({signal.Signals(-code).name})"
+    return f"the model crashed the try process ({signal_name(-code)})"
 
 
 def _too_long(job: Job, wall_s: float) -> str:

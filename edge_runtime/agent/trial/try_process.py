@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge_runtime.agent.errors import ReleaseRefusedError
 from edge_runtime.agent.trial.race import Race, Run
 from edge_runtime.agent.trial.shadow import Shadow, ShadowRun
 from edge_runtime.agent.trial.try_job import (
@@ -29,7 +30,7 @@ from edge_runtime.agent.trial.try_job import (
     decode_job,
 )
 from edge_runtime.confined import confine, step_back
-from edge_runtime.errors import EdgeError, ModelError
+from edge_runtime.errors import ModelError
 from edge_runtime.live_requests import LiveRequest, read_requests
 from edge_runtime.run_watch import RunWatch
 from packhorse.comparison import compare_outputs
@@ -59,19 +60,6 @@ _WATCH_S = 86_400.0
 _STDIN = 0
 
 
-class RefusedError(EdgeError):
-    """The candidate failed; the message is the sentence that says how.
-
-    Attributes:
-        measures: What was measured until then.
-    """
-
-    def __init__(self, reason: str, measures: Mapping[str, float]) -> None:
-        """Say why in `reason`."""
-        super().__init__(reason)
-        self.measures = measures
-
-
 def main(argument: str) -> None:
     """Do the job and print what became of it."""
     job = decode_job(argument.encode())
@@ -84,7 +72,7 @@ def main(argument: str) -> None:
     reason, measures = "", dict[str, float]()
     try:
         measures = _try(job)
-    except RefusedError as error:
+    except ReleaseRefusedError as error:
         reason, measures = str(error), dict(error.measures)
     except (ModelError, PackhorseError) as error:
         reason = str(error)
@@ -97,7 +85,7 @@ def _try(job: Job) -> dict[str, float]:
     """Load, warm, run the golden samples and the live requests.
 
     Raises:
-        RefusedError: One of them went wrong.
+        ReleaseRefusedError: One of them went wrong.
     """
     from edge_runtime.model_session import ModelSession  # noqa: PLC0415 - under limits
 
@@ -115,7 +103,7 @@ def _try(job: Job) -> dict[str, float]:
     peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     measures |= {**shadow.measures, "try_memory_bytes": peak_kb * 1024.0}
     if shadow.reason:
-        raise RefusedError(shadow.reason, measures)
+        raise ReleaseRefusedError(shadow.reason, measures)
     return measures
 
 
@@ -135,7 +123,9 @@ def _read_samples(
         if {(s.name, s.datatype) for s in said} != {
             (s.name, s.datatype) for s in found
         }:
-            raise RefusedError(f"the model's {side} are not those of its manifest", {})
+            raise ReleaseRefusedError(
+                f"the model's {side} are not those of its manifest"
+            )
     with (slot / GOLDEN_FILE).open("rb") as file:
         samples = read_golden(file)
     return check_golden(samples, manifest.inputs, manifest.outputs)
@@ -154,7 +144,7 @@ def _run_golden(
         golden = {n: a[index : index + 1] for n, a in samples.outputs.items()}
         comparison = compare_outputs(golden, got, tolerances)
         if not comparison.agrees:
-            raise RefusedError(f"golden sample {index}: {comparison.reason}", {})
+            raise ReleaseRefusedError(f"golden sample {index}: {comparison.reason}")
         largest = max(largest, *comparison.largest_difference.values())
     return {
         "golden_samples": float(samples.count),

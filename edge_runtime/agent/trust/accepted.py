@@ -23,8 +23,8 @@ from tuf.api.metadata import Metadata, TargetFile, Targets
 from edge_runtime import durable
 from packhorse.assignment import ROLLOUT_MAX_BYTES, RolloutDocument, decode_rollout
 from packhorse.errors import MalformedError, UntrustedError
+from packhorse.trust_root import ROLLOUTS
 
-ROLE = "rollouts"
 _KEYS_CHARACTERS = 16
 
 
@@ -108,6 +108,6 @@ def _read_keys(metadata_dir: Path) -> str:
     except (OSError, RepositoryError):
         return "none"
     roles = (targets.delegations.roles if targets.delegations else None) or {}
-    role = roles.get(ROLE)
+    role = roles.get(ROLLOUTS)
     named = ",".join(sorted(role.keyids)) if role else ""
     return hashlib.sha256(named.encode()).hexdigest()[:_KEYS_CHARACTERS]

@@ -153,15 +153,13 @@ class Trust:
             return Truth(document, view.valid_until)
 
 
-def target_url(repository_url: str, path: str) -> str:
-    """Return where a target lies; its names need no quoting (packhorse/names.py)."""
-    return f"{repository_url}/targets/{path}"
-
-
 def bundle_url(repository_url: str, bundle: BundleRef) -> str:
-    """Return where a bundle lies: TUF's consistent snapshots prefix the hash."""
+    """Return where a bundle lies: TUF's consistent snapshots prefix the hash.
+
+    Its names need no quoting (packhorse/names.py).
+    """
     folder, _, name = bundle.target.rpartition("/")
-    return target_url(repository_url, f"{folder}/{bundle.sha256}.{name}")
+    return f"{repository_url}/targets/{folder}/{bundle.sha256}.{name}"
 
 
 def _check_vouched(view: View, document: RolloutDocument) -> None:

@@ -6,7 +6,7 @@ by those that targets name. They are looked for in the folder that the keyholder
 trusts: his own copy of the repository, or else the folder of the file itself.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from packhorse.cli.keys.files import (
     version_of,
     versions,
 )
-from packhorse.cli.keys.words import changes
+from packhorse.cli.keys.words import as_json, changes
 from packhorse.trust_root import ROOT, TARGETS, metadata_file
 
 
@@ -69,6 +69,17 @@ class Case:
     def changes(self) -> list[str]:
         """Say what the file changes."""
         return changes(self.before, self.file)
+
+    def document(self) -> dict[str, object]:
+        """Say to a program what the file is, what it changes and who has signed."""
+        return {
+            "file": str(self.file.path),
+            "role": self.file.role,
+            "version": self.file.signed.version,
+            "expires": self.file.signed.expires.isoformat(),
+            "changes": self.changes(),
+            "quorums": [as_json(each) for each in self.quorums],
+        }
 
 
 def open_case(file: Found, trusted: Path) -> Case:
@@ -154,16 +165,15 @@ def _newest(trusted: Path, *, is_top: bool) -> Iterator[Signed]:
         yield read_metadata(path).signed
 
 
-def _as_delegators(
-    found: "Sequence[Signed] | Iterator[Signed]", file: Found
-) -> Sequence[Root | Targets]:
+def _as_delegators(found: Iterable[Signed], file: Found) -> Sequence[Root | Targets]:
     """Keep those that name keys for the role; of equals only the last."""
     kept: dict[tuple[object, ...], Root | Targets] = {}
     for each in found:
         if isinstance(each, Root | Targets) and _names(each, file.role):
             role = each.get_delegated_role(file.role)
-            kept.pop((*sorted(role.keyids), role.threshold), None)
-            kept[*sorted(role.keyids), role.threshold] = each
+            keys = (*sorted(role.keyids), role.threshold)
+            kept.pop(keys, None)
+            kept[keys] = each
     if not kept:
         raise CommandError(
             f"nothing in the folder says who may sign {file.path.name}; put the root "

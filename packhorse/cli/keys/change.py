@@ -43,7 +43,6 @@ from packhorse.cli.keys.options import (
     read_thresholds,
     signers_option,
 )
-from packhorse.cli.keys.words import as_json as quorum_json
 from packhorse.cli.keys.words import asked
 from packhorse.cli.options import Command, examples, grouped
 from packhorse.signers import Signers
@@ -262,18 +261,10 @@ def _prepare(
     copy_beside(beside, out)
     path = write_prepared(out, before.role, after)
     case = open_case(read_metadata(path), out)
-    changes = case.changes()
     output.show(
-        {
-            "file": str(path),
-            "role": case.file.role,
-            "version": case.file.signed.version,
-            "expires": case.file.signed.expires.isoformat(),
-            "changes": changes,
-            "quorums": [quorum_json(each) for each in case.quorums],
-        },
+        case.document(),
         f"{path} would make this of {before.title}:",
-        *(f"  {line}" for line in changes),
+        *(f"  {line}" for line in case.changes()),
         "it is to be signed",
         *(f"  {asked(each)}" for each in case.quorums),
         as_json=as_json,

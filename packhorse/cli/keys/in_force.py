@@ -4,7 +4,6 @@ The bucket also holds versions that never counted: what crashes left, and what w
 uploaded with a signature too few.
 """
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,12 +47,11 @@ class InForce:
 
     def _is_signed(self, role: str) -> bool:
         by = self.found.get(ROOT if role in TOP_LEVEL_ROLE_NAMES else TARGETS)
-        is_named = by is not None and role in roles_of(by.signed)
-        delegator = by.signed if by is not None and is_named else None
-        metadata = self.found[role].metadata
+        delegator = by.signed if by is not None else None
         return (
             isinstance(delegator, Root | Targets)
-            and quorum(metadata, role, delegator).is_met
+            and role in roles_of(delegator)
+            and quorum(self.found[role].metadata, role, delegator).is_met
         )
 
 
@@ -66,7 +64,8 @@ def read_in_force(repository: Path) -> InForce:
         CommandError: It holds no root, or one of its files is no metadata.
     """
     waiting: dict[str, str] = {}
-    found = {ROOT: _newest_whole(repository, ROOT, waiting)}
+    root = _newest_whole(repository, ROOT, waiting)
+    found = {ROOT: root or read_latest(repository, ROOT)}
     if versions(repository, TIMESTAMP):
         found[TIMESTAMP] = read_latest(repository, TIMESTAMP)
     if versions(repository, SNAPSHOT):
@@ -74,6 +73,7 @@ def read_in_force(repository: Path) -> InForce:
     targets = _named(repository, found.get(SNAPSHOT), TARGETS)
     if targets is None and versions(repository, TARGETS):
         targets = _newest_whole(repository, TARGETS, waiting)
+        targets = targets or read_latest(repository, TARGETS)
     if targets is not None:
         found[TARGETS] = targets
         waiting |= _newer(repository, targets)
@@ -84,17 +84,25 @@ def read_in_force(repository: Path) -> InForce:
     return InForce(found, waiting)
 
 
-def _newest_whole(repository: Path, role: str, waiting: dict[str, str]) -> Found:
-    """Return the newest that is signed; of none that is, the newest."""
+def _newest_whole(repository: Path, role: str, waiting: dict[str, str]) -> Found | None:
+    """Return the newest that is signed; note why newer ones do not count."""
     for path in versions(repository, role):
-        try:
-            found = read_metadata(path)
-            if open_case(found, repository).was_whole:
-                return found
-            waiting[path.name] = "it waits for signatures"
-        except CommandError as error:
-            waiting[path.name] = str(error)
-    return read_latest(repository, role)
+        found, reason = _read_whole(path, repository)
+        if found is not None:
+            return found
+        waiting[path.name] = reason
+    return None
+
+
+def _read_whole(path: Path, repository: Path) -> tuple[Found | None, str]:
+    """Read a file that is signed; of any other, say why it does not count."""
+    try:
+        found = read_metadata(path)
+        if open_case(found, repository).was_whole:
+            return found, ""
+    except CommandError as error:
+        return None, str(error)
+    return None, "it waits for signatures"
 
 
 def _newer(repository: Path, found: Found) -> Mapping[str, str]:
@@ -103,12 +111,8 @@ def _newer(repository: Path, found: Found) -> Mapping[str, str]:
     for path in versions(repository, found.role):
         if path == found.path:
             break
-        try:
-            is_whole = open_case(read_metadata(path), repository).was_whole
-            reason = "no function has taken it over yet"
-            waiting[path.name] = reason if is_whole else "it waits for signatures"
-        except CommandError as error:
-            waiting[path.name] = str(error)
+        _, reason = _read_whole(path, repository)
+        waiting[path.name] = reason or "no function has taken it over yet"
     return waiting
 
 
@@ -144,12 +148,10 @@ def newest_root(repository: Path) -> Found:
 
 def newest_targets(repository: Path) -> Found:
     """Return the newest targets that were signed; others count nowhere."""
-    for path in versions(repository, TARGETS):
-        with contextlib.suppress(CommandError):
-            found = read_metadata(path)
-            if open_case(found, repository).was_whole:
-                return found
-    raise CommandError(f"{repository} holds no signed metadata of {TARGETS}")
+    found = _newest_whole(repository, TARGETS, {})
+    if found is None:
+        raise CommandError(f"{repository} holds no signed metadata of {TARGETS}")
+    return found
 
 
 def named_role(repository: Path, role: str) -> Found:

@@ -19,7 +19,6 @@ from packhorse.cli.keys.options import (
     key_failures,
     signers_option,
 )
-from packhorse.cli.keys.words import as_json as quorum_json
 from packhorse.cli.keys.words import asked
 from packhorse.cli.options import Command, examples
 from packhorse.signers import Signers, is_same_key, key_name
@@ -125,21 +124,12 @@ def _add_signature(case: Case, signers: Signers, uri: str, key: Key) -> None:
 
 
 def _show(case: Case, *, as_json: bool, signed_by: Key | None = None) -> None:
-    changes = case.changes()
-    lines = [f"{case.file.title}:", *(f"  {line}" for line in changes)]
+    lines = [f"{case.file.title}:", *(f"  {line}" for line in case.changes())]
     if signed_by is not None:
         lines.append(f"signed by {key_name(signed_by)}")
     lines += [f"  {asked(each)}" for each in case.quorums]
     lines.append(_verdict(case))
-    document = {
-        "file": str(case.file.path),
-        "role": case.file.role,
-        "version": case.file.signed.version,
-        "expires": case.file.signed.expires.isoformat(),
-        "changes": changes,
-        "quorums": [quorum_json(each) for each in case.quorums],
-        "is_whole": case.is_whole,
-    }
+    document = {**case.document(), "is_whole": case.is_whole}
     output.show(document, *lines, as_json=as_json)
 
 

@@ -8,6 +8,18 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from tests.mosquitto import CLOUD
 
 
+def notices_of(broker):
+    """Return the settings of an agent that looks when a notice comes, or in an hour."""
+    certificate, key = broker.make_client("gateway-1")
+    return {
+        "PACKHORSE_POLL_S": "3600",
+        "PACKHORSE_MQTT_URL": broker.url,
+        "PACKHORSE_MQTT_CA_FILE": str(broker.ca_file),
+        "PACKHORSE_MQTT_CERT_FILE": str(certificate),
+        "PACKHORSE_MQTT_KEY_FILE": str(key),
+    }
+
+
 @contextmanager
 def publishing(broker):
     """Give a function that publishes to `broker`."""

@@ -6,6 +6,7 @@ import io
 import numpy as np
 from onnx import TensorProto, helper
 
+from packhorse.assignment import Offer
 from packhorse.bundle import write_bundle
 from packhorse.golden import GoldenSamples, write_golden
 from packhorse.manifest import Manifest, Member, RuntimeNeeds, TensorSpec
@@ -111,6 +112,13 @@ def onnx_bytes(nodes):
     return helper.make_model(
         graph, ir_version=8, opset_imports=opsets
     ).SerializeToString()
+
+
+def make_offer(repository, version, *model, **details):
+    """Publish the bundle of a release; return what a rollout offers of it."""
+    made = release(version)
+    bundle = repository.publish_bundle(made, make_bundle(made, *model, **details))
+    return Offer(made, {"fp32": bundle})
 
 
 def make_bundle(release, nodes=None, *, expected=None, padding=b"", **changes):

@@ -24,7 +24,7 @@ from edge_runtime.settings.site_settings import SiteSettings
 from edge_runtime.slots import open_slots
 from packhorse.device_key import public_pem, verify_envelope
 from packhorse.report import decode_report, open_envelope
-from tests.edge_runtime.agent.bundles import make_bundle, release
+from tests.edge_runtime.agent.bundles import make_offer, release
 from tests.edge_runtime.agent.gateway import running_gateway
 from tests.edge_runtime.agent.receiver import Receiver
 from tests.tuf_repository import RepositoryServer, TufRepository
@@ -52,6 +52,23 @@ def state_dir(tmp_path: Path) -> Path:
 @pytest.fixture
 def trust(state_dir, server, repository) -> Trust:
     return Trust(state_dir, server.url, repository.root_bytes, Web())
+
+
+class Cloud:
+    """The repository as the cloud fills it, and the server that has it."""
+
+    def __init__(self, repository, server):
+        self.publish = repository.publish_rollout
+        self.server = server
+        self._repository = repository
+
+    def offer(self, version, *model, **details):
+        return make_offer(self._repository, version, *model, **details)
+
+
+@pytest.fixture
+def cloud(repository, server):
+    return Cloud(repository, server)
 
 
 @pytest.fixture
@@ -142,11 +159,10 @@ def tools(state_dir, server):
 @pytest.fixture
 def deployment_of(repository):
     def publish(version, **details):
-        body = make_bundle(release(version), **details)
         return Deployment(
             release=release(version),
             variant="fp32",
-            bundle=repository.publish_bundle(release(version), body),
+            bundle=make_offer(repository, version, **details).variants["fp32"],
             rollout_id="",
             stage=Stage.PULL,
             valid_until=datetime.now(UTC) + timedelta(days=1),

@@ -1,23 +1,18 @@
-"""Change a device's key, and die at one durable step of it.
+"""Change a device's key, in a process that can be killed.
 
-    python -m tests.edge_runtime.agent.killed_rotation STATE_DIR REGISTER STEP
+    python -m tests.edge_runtime.agent.killed_rotation STATE_DIR REGISTER
 
 REGISTER is a file with the public key that the cloud knows; a rotation that the
-cloud would take is written there. Exit code 9 is the death; 0 means that there were
-fewer steps.
+cloud would take is written there.
 """
 
-import os
 import sys
 from pathlib import Path
 
 from edge_runtime.agent.identity.enroll import Identity
 from edge_runtime.agent.identity.rotation import Rotation
-from edge_runtime.durable import EVENT
 from packhorse.device_requests import check_voucher, decode_enrolment
 from packhorse.report import open_envelope
-
-DIED = 9
 
 
 class Line:
@@ -36,22 +31,8 @@ class Line:
         return 200, b"{}"
 
 
-def die_at(step):
-    seen = 0
-
-    def hook(event, _arguments):
-        nonlocal seen
-        if event == EVENT:
-            seen += 1
-            if seen == step:
-                os._exit(DIED)
-
-    sys.addaudithook(hook)
-
-
 def main():
-    state_dir, register, step = sys.argv[1:]
-    die_at(int(step))
+    state_dir, register = sys.argv[1:]
     identity = Identity(Path(state_dir), "gateway-1")
     Rotation(identity, Line(Path(register)), "").carry_on()
 

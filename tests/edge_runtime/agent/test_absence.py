@@ -3,20 +3,13 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-import pytest
-
 from edge_runtime.agent.clock import Clock
 from edge_runtime.agent.loop import build_agent
 from packhorse.assignment import RolloutDocument
 from packhorse.report import DeviceState
 from tests.edge_runtime.agent.bundles import release
 from tests.edge_runtime.agent.gateway import running_gateway
-from tests.edge_runtime.agent.test_agent import Cloud, run, serve_first, with_candidate
-
-
-@pytest.fixture
-def cloud(repository, server):
-    return Cloud(repository, server)
+from tests.edge_runtime.agent.test_agent import run, serve_first, with_candidate
 
 
 def run_while_on(rebuilt, state_dir, log):

@@ -4,7 +4,6 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
-import pytest
 
 from edge_runtime.slots import open_slots
 from edge_runtime.supervision.control import ask
@@ -12,7 +11,6 @@ from packhorse.assignment import Offer, RolloutDocument
 from packhorse.report import DeviceState
 from tests.edge_runtime.agent.bundles import (
     ROW,
-    make_bundle,
     not_a_number,
     release,
     square_root,
@@ -27,25 +25,6 @@ STATES = [
     DeviceState.TRIED,
     DeviceState.SERVING,
 ]
-
-
-class Cloud:
-    """The repository as the cloud fills it, and the server that has it."""
-
-    def __init__(self, repository, server):
-        self.publish = repository.publish_rollout
-        self.server = server
-        self._repository = repository
-
-    def offer(self, version, *model, **details):
-        body = make_bundle(release(version), *model, **details)
-        bundle = self._repository.publish_bundle(release(version), body)
-        return Offer(release(version), {"fp32": bundle})
-
-
-@pytest.fixture
-def cloud(repository, server):
-    return Cloud(repository, server)
 
 
 def run(agent):

@@ -13,11 +13,11 @@ from datetime import UTC, datetime
 import pytest
 
 from edge_runtime.agent.notices import notice_topic
-from packhorse.assignment import Offer, RolloutDocument
+from packhorse.assignment import RolloutDocument
 from packhorse.report import DeviceState
 from packhorse.trust_root import SIGNED_AT
-from tests.edge_runtime.agent.broker import publishing
-from tests.edge_runtime.agent.bundles import make_bundle, release
+from tests.edge_runtime.agent.broker import notices_of, publishing
+from tests.edge_runtime.agent.bundles import make_offer, release
 from tests.edge_runtime.agent.gateway import running_gateway, wait_until
 from tests.edge_runtime.agent.receiver import Receiver
 from tests.edge_runtime.agent.test_loop import running_agent, serves
@@ -49,9 +49,7 @@ class Site:
         self.receiver.stop()
 
     def offer(self, version):
-        body = make_bundle(release(version))
-        bundle = self.repository.publish_bundle(release(version), body)
-        return Offer(release(version), {"fp32": bundle})
+        return make_offer(self.repository, version)
 
     def publish(self, document):
         """Sign a document, and with it the hour in which that was done."""
@@ -137,19 +135,15 @@ def test_a_gateway_in_1970_enrols_only_when_it_knows_the_time(site):
 
 
 def test_a_gateway_in_1970_hears_notices(site, tmp_path):
-    with running_mosquitto(tmp_path) as broker, site.gateway() as gateway:
-        certificate, key = broker.make_client("gateway-1")
-        notices = {
-            "PACKHORSE_POLL_S": "3600",
-            "PACKHORSE_MQTT_URL": broker.url,
-            "PACKHORSE_MQTT_CA_FILE": str(broker.ca_file),
-            "PACKHORSE_MQTT_CERT_FILE": str(certificate),
-            "PACKHORSE_MQTT_KEY_FILE": str(key),
-        }
-        with site.agent(**notices), publishing(broker) as notify:
-            wait_until(lambda: "poll_refused" in site.log.read_text(), "a first poll")
-            site.publish(RolloutDocument("magika", 1, stable=site.offer(1)))
-            notify(notice_topic(0, "magika"), retain=True)
-            # A notice that the broker has kept is followed within a minute; one that
-            # comes while the agent listens, at once.
-            wait_until(serves(gateway, "magika@1"), "release 1 serves", most_s=90.0)
+    with (
+        running_mosquitto(tmp_path) as broker,
+        site.gateway() as gateway,
+        site.agent(**notices_of(broker)),
+        publishing(broker) as notify,
+    ):
+        wait_until(lambda: "poll_refused" in site.log.read_text(), "a first poll")
+        site.publish(RolloutDocument("magika", 1, stable=site.offer(1)))
+        notify(notice_topic(0, "magika"), retain=True)
+        # A notice that the broker has kept is followed within a minute; one that
+        # comes while the agent listens, at once.
+        wait_until(serves(gateway, "magika@1"), "release 1 serves", most_s=90.0)

@@ -9,49 +9,25 @@ from edge_runtime.agent.machine import Stage
 from edge_runtime.agent.memory import Deployment, MemoryFile
 from edge_runtime.command.by_hand import roll_back
 from edge_runtime.slots import open_slots
-from packhorse.assignment import Offer, RolloutDocument
+from packhorse.assignment import RolloutDocument
 from packhorse.report import DeviceState
-from tests.edge_runtime.agent.bundles import make_bundle, release
+from tests.edge_runtime.agent.bundles import release
 from tests.edge_runtime.agent.gateway import running_gateway, wait_until
-
-FIRST = RolloutDocument("magika", 1)
-
-
-@pytest.fixture
-def offer(repository):
-    def offer(version):
-        body = make_bundle(release(version))
-        bundle = repository.publish_bundle(release(version), body)
-        return Offer(release(version), {"fp32": bundle})
-
-    return offer
-
-
-def run(agent):
-    wait_until(agent.step, "the agent is done")
+from tests.edge_runtime.agent.test_agent import run, serve_first, with_candidate
 
 
 @pytest.fixture
-def deployed(agent, gateway, repository, offer):
+def deployed(agent, gateway, cloud):
     """Deploy magika@1, then the candidate magika@2; return the document."""
-    first = replace(FIRST, stable=offer(1))
-    repository.publish_rollout(first)
-    run(agent)
-    document = replace(
-        first,
-        sequence=2,
-        candidate=offer(2),
-        rollout_id="magika@2#1",
-        shares={0: 10_000},
-    )
-    repository.publish_rollout(document)
+    document = with_candidate(serve_first(agent, cloud), cloud.offer(2))
+    cloud.publish(document)
     run(agent)
     assert gateway.infer(1, 2, 3)[1] == "magika@2"
     return document
 
 
 def test_what_was_gone_back_from_by_hand_is_reported_and_not_installed_again(
-    agent, gateway, repository, deployed, told
+    agent, gateway, cloud, deployed, told
 ):
     said = roll_back(gateway.state_dir, "reads the meter wrongly")
     assert said.startswith("magika@1 serves again")
@@ -65,7 +41,7 @@ def test_what_was_gone_back_from_by_hand_is_reported_and_not_installed_again(
     assert gateway.infer(1, 2, 3)[1] == "magika@1"
 
     again = replace(deployed, sequence=3, rollout_id="magika@2#2")
-    repository.publish_rollout(again)
+    cloud.publish(again)
     run(agent)
     assert gateway.infer(1, 2, 3)[1] == "magika@2"
 
@@ -99,7 +75,7 @@ def test_it_is_so_too_where_the_switch_had_not_been_heard_of(
 
 @pytest.mark.parametrize("is_folder", [False, True], ids=["cut off", "a folder"])
 def test_it_is_so_too_where_the_memory_of_it_is_damaged(
-    agent, gateway, repository, deployed, rebuilt, is_folder
+    agent, gateway, cloud, deployed, rebuilt, is_folder
 ):
     roll_back(gateway.state_dir, "reads the meter wrongly")
     run(agent)
@@ -119,14 +95,14 @@ def test_it_is_so_too_where_the_memory_of_it_is_damaged(
     assert (refused.release, refused.rollout_id) == (release(2), "magika@2#1")
     assert "reads the meter wrongly" in refused.reason
     again = replace(deployed, sequence=3, rollout_id="magika@2#2")
-    repository.publish_rollout(again)
+    cloud.publish(again)
     run(agent)
     assert gateway.infer(1, 2, 3)[1] == "magika@2"
 
 
 @pytest.mark.parametrize("name", ["installed.json", "model.onnx"])
 def test_a_release_whose_slot_was_damaged_is_not_to_blame_and_comes_again(
-    state_dir, tmp_path, repository, deployed, gateway, agent, told, name
+    state_dir, tmp_path, deployed, gateway, agent, told, name
 ):
     gateway.kill()
     path = open_slots(state_dir).active().path / name
@@ -156,12 +132,11 @@ def test_it_is_so_too_where_no_server_ran_when_it_was_asked_for(
 
 
 def test_a_first_release_that_is_withdrawn_leaves_nothing_to_serve(
-    agent, gateway, repository, offer, told
+    agent, gateway, cloud, told
 ):
-    repository.publish_rollout(replace(FIRST, stable=offer(1)))
-    run(agent)
-    withdrawn = replace(FIRST, sequence=2, withdrawn=(release(1),))
-    repository.publish_rollout(withdrawn)
+    serve_first(agent, cloud)
+    withdrawn = RolloutDocument("magika", 2, withdrawn=(release(1),))
+    cloud.publish(withdrawn)
 
     run(agent)
     run(agent)
@@ -173,17 +148,14 @@ def test_a_first_release_that_is_withdrawn_leaves_nothing_to_serve(
     slots = open_slots(gateway.state_dir)
     assert [slots.slot(name).release for name in "ab"] == [None, None]
 
-    repository.publish_rollout(replace(withdrawn, sequence=3, stable=offer(2)))
+    cloud.publish(replace(withdrawn, sequence=3, stable=cloud.offer(2)))
     run(agent)
     assert gateway.infer(1, 2, 3)[1] == "magika@2"
 
 
-def test_a_withdrawn_release_is_left_though_the_gateway_is_held(
-    agent, gateway, repository, offer
-):
-    repository.publish_rollout(replace(FIRST, stable=offer(1)))
-    run(agent)
-    document = replace(FIRST, sequence=2, withdrawn=(release(1),), is_held=True)
-    repository.publish_rollout(document)
+def test_a_withdrawn_release_is_left_though_the_gateway_is_held(agent, gateway, cloud):
+    serve_first(agent, cloud)
+    document = RolloutDocument("magika", 2, withdrawn=(release(1),), is_held=True)
+    cloud.publish(document)
     run(agent)
     assert gateway.infer(1, 2, 3)[0] == 503

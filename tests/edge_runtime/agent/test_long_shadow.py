@@ -8,10 +8,10 @@ import pytest
 
 from edge_runtime.agent.loop import build_agent
 from edge_runtime.settings.agent_settings import ShadowSettings
-from packhorse.assignment import Offer, RolloutDocument
+from packhorse.assignment import RolloutDocument
 from packhorse.report import DeviceState
 from packhorse.shadow_limits import ShadowLimits
-from tests.edge_runtime.agent.bundles import ROW, make_bundle, release, scaled
+from tests.edge_runtime.agent.bundles import ROW, make_offer, release, scaled
 from tests.edge_runtime.agent.gateway import wait_until
 
 LONG_S = 120.0
@@ -22,17 +22,13 @@ def publish(repository):
     """Return a function that offers releases to every gateway."""
     sequence = iter(range(1, 100))
 
-    def offer(version, *model, **details):
-        body = make_bundle(release(version), *model, **details)
-        bundle = repository.publish_bundle(release(version), body)
-        return Offer(release(version), {"fp32": bundle})
-
-    stable = offer(1)
+    stable = make_offer(repository, 1)
 
     def publish(*candidate, **fields):
         found = {"stable": stable}
         if candidate:
-            found |= {"candidate": offer(2, *candidate, **fields.pop("bundle", {}))}
+            bundle = fields.pop("bundle", {})
+            found |= {"candidate": make_offer(repository, 2, *candidate, **bundle)}
             found |= {"rollout_id": "magika@2#1", "shares": {0: 10_000}}
         document = RolloutDocument("magika", next(sequence), **(found | fields))
         repository.publish_rollout(document)

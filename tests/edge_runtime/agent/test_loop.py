@@ -12,10 +12,10 @@ import pytest
 
 from edge_runtime.agent.notices import notice_topic
 from edge_runtime.agent.schedule import NOTICES_AT_ONCE
-from packhorse.assignment import Offer, RolloutDocument
+from packhorse.assignment import RolloutDocument
 from packhorse.report import DeviceState
-from tests.edge_runtime.agent.broker import publishing
-from tests.edge_runtime.agent.bundles import make_bundle, release
+from tests.edge_runtime.agent.broker import notices_of, publishing
+from tests.edge_runtime.agent.bundles import make_offer
 from tests.edge_runtime.agent.gateway import ROOT, wait_until
 from tests.mosquitto import running_mosquitto
 from tests.notify_socket import NotifySocket
@@ -44,10 +44,7 @@ def publish(repository):
     """Return a function that makes one release stable for everybody."""
 
     def publish(version):
-        bundle = repository.publish_bundle(
-            release(version), make_bundle(release(version))
-        )
-        offer = Offer(release(version), {"fp32": bundle})
+        offer = make_offer(repository, version)
         repository.publish_rollout(RolloutDocument("magika", version, stable=offer))
 
     return publish
@@ -160,15 +157,7 @@ def test_a_notice_wakes_an_agent_long_before_its_next_poll(
     environment, gateway, publish, tmp_path
 ):
     with running_mosquitto(tmp_path) as broker:
-        certificate, key = broker.make_client("gateway-1")
-        patient = {
-            **environment,
-            "PACKHORSE_POLL_S": "3600",
-            "PACKHORSE_MQTT_URL": broker.url,
-            "PACKHORSE_MQTT_CA_FILE": str(broker.ca_file),
-            "PACKHORSE_MQTT_CERT_FILE": str(certificate),
-            "PACKHORSE_MQTT_KEY_FILE": str(key),
-        }
+        patient = {**environment, **notices_of(broker)}
         log = tmp_path / "agent.log"
         with running_agent(patient, log), publishing(broker) as notify:
             wait_until(lambda: "poll_refused" in log.read_text(), "the first poll")
@@ -185,15 +174,7 @@ def test_a_flood_of_forged_notices_costs_a_few_polls(
     publish(1)
     log = tmp_path / "agent.log"
     with running_mosquitto(tmp_path) as broker:
-        certificate, key = broker.make_client("gateway-1")
-        flooded = {
-            **environment,
-            "PACKHORSE_POLL_S": "3600",
-            "PACKHORSE_MQTT_URL": broker.url,
-            "PACKHORSE_MQTT_CA_FILE": str(broker.ca_file),
-            "PACKHORSE_MQTT_CERT_FILE": str(certificate),
-            "PACKHORSE_MQTT_KEY_FILE": str(key),
-        }
+        flooded = {**environment, **notices_of(broker)}
         with running_agent(flooded, log), publishing(broker) as notify:
             wait_until(serves(gateway, "magika@1"), "release 1 serves")
             server.requests.clear()

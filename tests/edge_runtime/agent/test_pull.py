@@ -3,7 +3,6 @@
 import errno
 import hashlib
 import os
-import resource
 
 import pytest
 
@@ -14,6 +13,7 @@ from edge_runtime.agent.pull import Downloads
 from packhorse.assignment import BundleRef
 from packhorse.errors import UntrustedError
 from tests.edge_runtime.agent.bundles import release
+from tests.edge_runtime.full_disk import files_end_at
 
 BODY = os.urandom(300_000)
 
@@ -127,13 +127,11 @@ def test_a_download_killed_before_its_last_rename_asks_for_nothing(
 
 def test_a_disk_that_is_too_small_says_so_before_the_first_byte(downloads, server):
     huge = BundleRef("bundles/magika/1/fp32.tar", pull.BUNDLE_MAX_BYTES, "a" * 64)
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, before[1]))
-    try:
-        with pytest.raises(OSError, match=r"too large|No space") as caught:
-            downloads.pull(huge)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with (
+        files_end_at(1_000_000),
+        pytest.raises(OSError, match=r"too large|No space") as caught,
+    ):
+        downloads.pull(huge)
 
     assert caught.value.errno in {errno.ENOSPC, errno.EFBIG}
     assert server.bundle_requests() == []
@@ -161,28 +159,19 @@ def test_a_bundle_over_the_limit_is_not_asked_for(downloads, server):
     assert server.requests == []
 
 
-def test_a_disk_with_little_room_keeps_it_for_the_rest(downloads, server):
+def test_a_disk_with_little_room_keeps_it_for_the_rest(downloads, server, monkeypatch):
     disk = os.statvfs(downloads.folder.parent)
     free_bytes = disk.f_bavail * disk.f_frsize
     bundle = BundleRef("bundles/magika/1/fp32.tar", 1000, "a" * 64)
-    before = pull.FREE_MIN_BYTES
-    pull.FREE_MIN_BYTES = free_bytes * 2
-    try:
-        with pytest.raises(OSError, match="are kept for the rest") as caught:
-            downloads.pull(bundle)
-    finally:
-        pull.FREE_MIN_BYTES = before
+    monkeypatch.setattr(pull, "FREE_MIN_BYTES", free_bytes * 2)
+    with pytest.raises(OSError, match="are kept for the rest") as caught:
+        downloads.pull(bundle)
     assert caught.value.errno == errno.ENOSPC
     assert list(downloads.folder.iterdir()) == []
 
 
 def test_space_that_was_not_enough_is_given_back(downloads, server):
     bundle = BundleRef("bundles/magika/1/fp32.tar", 50_000_000, "a" * 64)
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, before[1]))
-    try:
-        with pytest.raises(OSError, match=r"too large|No space"):
-            downloads.pull(bundle)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with files_end_at(1_000_000), pytest.raises(OSError, match=r"too large|No space"):
+        downloads.pull(bundle)
     assert list(downloads.folder.iterdir()) == []

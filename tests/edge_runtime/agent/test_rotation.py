@@ -1,6 +1,7 @@
 """A device changes its key, and at every moment some key of its own works."""
 
-import resource
+import os
+import signal
 import stat
 import subprocess
 import sys
@@ -16,7 +17,8 @@ from packhorse.device_key import generate_key_pem, public_pem, verify_envelope
 from packhorse.device_requests import ENROLL, check_voucher, decode_enrolment
 from packhorse.errors import UntrustedError
 from packhorse.report import DeviceState, open_envelope
-from tests.edge_runtime.agent.killed_rotation import DIED
+from tests.crash.steps import fault_text, watched
+from tests.edge_runtime.full_disk import files_end_at
 
 ROOT = Path(__file__).parents[3]
 
@@ -183,13 +185,9 @@ def test_an_answer_that_is_no_yes_changes_nothing(identity, register, status, li
 def test_a_disk_that_takes_nothing_stops_nothing_else(identity, carry_on, register):
     before = identity.key_pem
     identity.wish_file.touch()
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
-    try:
+    with files_end_at(0):
         identity.hear(b'{"is_rotation_wanted": true}')
         carry_on()
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
     assert identity.key_pem == before
     carry_on()
@@ -262,11 +260,12 @@ def test_a_rotation_killed_at_any_step_leaves_a_key_that_works(identity, tmp_pat
     register.write_text(key_of(identity))
 
     def run(step):
-        words = [identity.state_dir, register, str(step)]
         module = "tests.edge_runtime.agent.killed_rotation"
+        fault = fault_text("kill", step)
         return subprocess.run(
-            [sys.executable, "-m", module, *words],
+            [sys.executable, "-m", module, identity.state_dir, register],
             cwd=ROOT,
+            env=watched(os.environ, identity.state_dir, fault=fault),
             stdout=subprocess.DEVNULL,
             check=False,
         ).returncode
@@ -285,7 +284,7 @@ def test_a_rotation_killed_at_any_step_leaves_a_key_that_works(identity, tmp_pat
         assert register.read_text() == key_of(identity)
         if code == 0:
             break
-        assert code == DIED
+        assert code == -signal.SIGKILL
         if not identity.wish_file.exists():
             assert register.read_text() != before
     assert steps > 8

@@ -1,19 +1,21 @@
 """A release on its way, at a site with rules of its own."""
 
-import shlex
 import sys
-import threading
 from dataclasses import replace
 
 import pytest
 
 from edge_runtime.agent.loop import build_agent
+from edge_runtime.agent.schedule import Schedule
 from edge_runtime.hold import lift_hold, place_hold
 from edge_runtime.settings.site_settings import site_settings
-from packhorse.assignment import Offer, RolloutDocument
+from packhorse.assignment import RolloutDocument
 from packhorse.report import FAILURES, DeviceState
-from tests.edge_runtime.agent.bundles import make_bundle, release
+from tests.edge_runtime.agent.bundles import make_offer, release
 from tests.edge_runtime.agent.gateway import ROOT, wait_until
+from tests.edge_runtime.agent.test_agent import run
+from tests.edge_runtime.agent.test_site import shell
+from tests.standing_clock import StandingClock
 
 
 @pytest.fixture
@@ -21,11 +23,7 @@ def publish(repository):
     """Return a function that makes one release stable, and withdraws others."""
 
     def publish(version, *, withdrawn=()):
-        made = make_bundle(release(version))
-        offer = Offer(
-            release(version),
-            {"fp32": repository.publish_bundle(release(version), made)},
-        )
+        offer = make_offer(repository, version)
         number = version + 10 * len(withdrawn)
         repository.publish_rollout(
             RolloutDocument("magika", number, stable=offer, withdrawn=tuple(withdrawn))
@@ -41,14 +39,6 @@ def agent_with(settings, identity, spool):
         return build_agent(ruled, identity, spool)
 
     return make
-
-
-def shell(script):
-    return f"/bin/sh -c {shlex.quote(script)}"
-
-
-def run(agent):
-    wait_until(agent.step, "the agent is done")
 
 
 def states(told):
@@ -303,7 +293,7 @@ def test_a_download_gives_way_to_what_a_notice_announces(
         calls.append(1)
         publish(2)
         agent.schedule.ring()
-        threading.Event().wait(1.1)  # the least time between two looks
+        wait_until(agent.schedule.is_due, "the least time between two looks is over")
 
     agent.on_progress = lambda: look() if server.bundle_requests() else None
     assert not agent.step()
@@ -328,11 +318,14 @@ def test_a_deployment_that_is_given_up_says_so(agent_with, gateway, publish, tol
 
 
 def test_an_agent_whose_repository_wants_quiet_is_quiet(agent_with, publish, server):
-    agent = agent_with()
+    agent, clock = agent_with(), StandingClock()
+    agent.schedule = Schedule(3600.0, clock=clock)
     publish(1)
     server.faults.status = 503
     server.faults.retry_after = "600"
     agent.step()
     agent.schedule.ring()
-    agent.schedule.retry_in(0.0)
+    clock.now += 599
     assert not agent.schedule.is_due()
+    clock.now += 1
+    assert agent.schedule.is_due()

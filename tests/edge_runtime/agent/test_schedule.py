@@ -17,22 +17,14 @@ from edge_runtime.agent.schedule import (
     Schedule,
     backoff_s,
 )
+from tests.standing_clock import StandingClock
 
 POLL_S = 300.0
 
 
-class Time:
-    """A clock that stands still until it is told to go on."""
-
-    now_s = 1000.0
-
-    def __call__(self):
-        return self.now_s
-
-
 @pytest.fixture
 def clock():
-    return Time()
+    return StandingClock()
 
 
 @pytest.fixture
@@ -47,8 +39,8 @@ def count_looks(schedule, clock, *, for_s, each=lambda: None):
         each()
         if schedule.is_due():
             schedule.begin()
-            looks.append(clock.now_s)
-        clock.now_s += 0.25
+            looks.append(clock.now)
+        clock.now += 0.25
     return looks
 
 
@@ -65,7 +57,7 @@ def test_the_first_look_is_at_once_and_the_next_after_the_poll_time(schedule, cl
 def test_first_looks_after_a_power_cut_are_spread():
     starts = []
     for _ in range(200):
-        clock = Time()
+        clock = StandingClock()
         schedule = Schedule(POLL_S, clock=clock)
         schedule.spread_start()
         starts += count_looks(schedule, clock, for_s=SPREAD_MAX_S + 1)[:1]
@@ -76,7 +68,7 @@ def test_first_looks_after_a_power_cut_are_spread():
 
 def test_a_notice_brings_the_next_look_forward(schedule, clock):
     schedule.begin()
-    clock.now_s += GAP_S
+    clock.now += GAP_S
     assert not schedule.is_due()
     schedule.ring()
     assert schedule.is_due()
@@ -86,7 +78,7 @@ def test_a_notice_during_a_look_asks_for_another_one(schedule, clock):
     schedule.begin()
     schedule.ring()
     assert not schedule.is_due()
-    clock.now_s += GAP_S
+    clock.now += GAP_S
     assert schedule.is_due()
 
 
@@ -111,7 +103,7 @@ def test_after_a_flood_a_real_notice_is_heard_within_ten_seconds(schedule, clock
 def test_an_old_notice_is_answered_within_a_minute_and_not_by_all_at_once():
     delays = []
     for _ in range(100):
-        clock = Time()
+        clock = StandingClock()
         schedule = Schedule(POLL_S, clock=clock)
         schedule.begin()
         schedule.ring(is_old=True)
@@ -122,7 +114,7 @@ def test_an_old_notice_is_answered_within_a_minute_and_not_by_all_at_once():
 
 def test_a_new_notice_does_not_wait_for_an_old_one(schedule, clock):
     schedule.begin()
-    clock.now_s += GAP_S
+    clock.now += GAP_S
     schedule.ring(is_old=True)
     schedule.ring()
     assert schedule.is_due()
@@ -137,14 +129,14 @@ def test_a_repository_that_asks_for_quiet_gets_it_also_from_notices(schedule, cl
 
 def test_no_repository_gets_more_than_an_hour_of_quiet(schedule, clock):
     schedule.be_quiet(1e9)
-    clock.now_s += QUIET_MAX_S
+    clock.now += QUIET_MAX_S
     assert schedule.is_due()
 
 
 def test_a_failure_brings_a_look_forward_and_never_puts_one_off(schedule, clock):
     schedule.begin()
     schedule.retry_in(2.0)
-    clock.now_s += 2.0 * (1 + JITTER)
+    clock.now += 2.0 * (1 + JITTER)
     assert schedule.is_due()
     schedule.retry_in(1000.0)
     assert schedule.is_due()

@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from packhorse.assignment import Offer, RolloutDocument
-from tests.edge_runtime.agent.bundles import make_bundle, release
+from packhorse.assignment import RolloutDocument
+from tests.edge_runtime.agent.bundles import make_offer
 from tests.edge_runtime.agent.gateway import ROOT, running_gateway, wait_until
 from tests.tuf_repository import RepositoryServer, TufRepository
 
@@ -122,9 +122,7 @@ def test_a_release_is_pulled_tried_switched_to_and_served_inside_the_walls(
     ):
         try:
             for version in (1, 2):
-                body = make_bundle(release(version))
-                bundle = repository.publish_bundle(release(version), body)
-                offer = Offer(release(version), {"fp32": bundle})
+                offer = make_offer(repository, version)
                 repository.publish_rollout(
                     RolloutDocument("magika", version, stable=offer)
                 )

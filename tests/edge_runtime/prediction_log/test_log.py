@@ -2,7 +2,6 @@
 
 import fcntl
 import gc
-import resource
 import threading
 import time
 import weakref
@@ -14,6 +13,7 @@ import pytest
 from edge_runtime.prediction_log.backlog import ENTRIES_MAX, HELD_MAX_BYTES, Backlog
 from edge_runtime.prediction_log.log import PredictionLog
 from edge_runtime.settings.serve_settings import LogSettings
+from tests.edge_runtime.full_disk import files_end_at
 from tests.edge_runtime.gateways import wait_for
 from tests.edge_runtime.prediction_log.entries import (
     ALL,
@@ -149,17 +149,13 @@ def test_an_entry_too_long_for_any_segment_is_dropped(directory):
 def test_a_disk_that_is_full_is_tried_again_and_the_log_says_what_is_missing(
     open_log, directory, capfd
 ):
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
     log = open_log()
     log.offer(entry("before"))
     wait_for(lambda: log.counts().written == 1)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1500, before[1]))
-    try:
+    with files_end_at(1500):
         for _ in range(10):
             log.offer(entry("lost", model="m" * 300))
         wait_for(lambda: log.counts().dropped["disk"])
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
     def is_back():
         log.offer(entry("after"))

@@ -7,26 +7,19 @@ import pytest
 
 from functions.adapters import device_keys
 from functions.adapters.device_keys import FRESH_S, DeviceKeys
-from functions.adapters.device_register import DeviceRegister
 from functions.errors import DeviceRefusedError, UpstreamRefusedError
 from functions.release.device_record import DeviceRecord, Revocation, device_name
 from packhorse.errors import UntrustedError
 from packhorse.report import open_envelope
 from tests.functions.fleet import Gateway
+from tests.standing_clock import StandingClock
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
 
-class Clock:
-    now = 0.0
-
-    def __call__(self):
-        return self.now
-
-
 @pytest.fixture
 def clock():
-    return Clock()
+    return StandingClock()
 
 
 @pytest.fixture
@@ -35,16 +28,11 @@ def keys(store, clock):
 
 
 @pytest.fixture
-def register(store):
-    return DeviceRegister(store)
-
-
-@pytest.fixture
-def enrol(register):
+def enrol(device_register):
     def do(gateway, **changes):
         record = DeviceRecord(gateway.name, 0, gateway.public_key, NOW)
-        found = register.find(gateway.name)
-        register.save(replace(record, **changes), instead_of=found)
+        found = device_register.find(gateway.name)
+        device_register.save(replace(record, **changes), instead_of=found)
 
     return do
 

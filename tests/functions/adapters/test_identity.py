@@ -18,6 +18,7 @@ from functions.errors import (
     UpstreamUnavailableError,
 )
 from functions.setting_values import CallerSettings
+from tests.standing_clock import StandingClock
 
 AUDIENCE = "https://function.example"
 ISSUER = "https://issuer.example"
@@ -201,13 +202,7 @@ def test_keys_are_asked_for_once(check, issuer):
 
 @pytest.fixture
 def clock():
-    class Clock:
-        now = 1000.0
-
-        def __call__(self):
-            return self.now
-
-    return Clock()
+    return StandingClock()
 
 
 @pytest.fixture

@@ -10,20 +10,14 @@ import requests
 from functions.adapters.read_tokens import LEFT_MIN_S, ReadTokens
 from functions.errors import UpstreamRefusedError, UpstreamUnavailableError
 from local_cloud.google_http import json_reply, start
+from tests.standing_clock import StandingClock
 
 BUNDLE = "targets/bundles/magika/2/aa.fp32.tar"
 
 
-class Clock:
-    now = 0.0
-
-    def __call__(self):
-        return self.now
-
-
 @pytest.fixture
 def clock():
-    return Clock()
+    return StandingClock(0.0)
 
 
 @pytest.fixture

@@ -101,8 +101,9 @@ def test_what_is_no_list_of_functions_is_refused_with_a_sentence(
 
 @pytest.fixture(autouse=True)
 def _signals():
-    """Give back the signal handlers that `main` sets."""
+    """Give back the signal handlers that `main` sets, and where signals go."""
     kept = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
     yield
     for number, handler in kept.items():
         signal.signal(number, handler)
+    signal.set_wakeup_fd(-1)

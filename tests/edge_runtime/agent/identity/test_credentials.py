@@ -11,22 +11,16 @@ from edge_runtime.agent.network.web import Web
 from edge_runtime.agent.pause import LONGEST_S, Pause
 from packhorse.device_key import public_pem
 from tests.edge_runtime.agent.token_cloud import TokenCloud
+from tests.standing_clock import StandingClock
 
 OBJECT = "/bucket/metadata/timestamp.json"
 ABSENT = "/bucket/metadata/9.root.json"
 GONE = (403, {"error": "gateway-1 was revoked", "is_revoked": True})
 
 
-class Clock:
-    now = 1000.0
-
-    def __call__(self):
-        return self.now
-
-
 @pytest.fixture
 def clock():
-    return Clock()
+    return StandingClock()
 
 
 @pytest.fixture

@@ -13,25 +13,17 @@ from packhorse.assignment import Offer, RolloutDocument
 from packhorse.errors import UntrustedError
 from packhorse.trust_root import SIGNED_AT
 from tests.edge_runtime.agent.bundles import release
+from tests.standing_clock import StandingClock
 
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
 TIMESTAMP = "/metadata/timestamp.json"
 
 
-class Wall:
-    """The machine's own clock."""
-
-    def __init__(self):
-        self.now = datetime.now(UTC).replace(microsecond=0)
-
-    def __call__(self):
-        return self.now
-
-
 @pytest.fixture
 def wall():
-    return Wall()
+    """The machine's own clock."""
+    return StandingClock(datetime.now(UTC).replace(microsecond=0))
 
 
 @pytest.fixture

@@ -1,6 +1,8 @@
 """What the gateway believes, and what it refuses to."""
 
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,6 +15,7 @@ from edge_runtime.agent.network.web import NoCredentials, Web
 from edge_runtime.agent.trust.trust import Trust
 from packhorse.assignment import BundleRef, Offer, RolloutDocument, bundle_target
 from packhorse.errors import UntrustedError
+from tests.crash.steps import fault_text, watched
 from tests.edge_runtime.agent.bundles import release
 
 
@@ -257,34 +260,29 @@ def test_a_disk_that_stays_full_is_not_filled_with_generations_cut_short(
     assert kept == [trust.metadata_dir.resolve().name]
 
 
-KILLED_AT = """
-import os, sys
+REFRESH = """
+import sys
 from pathlib import Path
 from edge_runtime.agent.trust.trust import Trust
 from edge_runtime.agent.network.web import Web
-state_dir, url, left = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-def hook(event, _):
-    global left
-    if event == "packhorse.durable":
-        left -= 1
-        if left < 0:
-            os._exit(9)
-sys.addaudithook(hook)
+state_dir, url, root_file = sys.argv[1:]
 sys.modules["google.cloud.kms"] = None
-Trust(state_dir, url, Path(sys.argv[4]).read_bytes(), Web()).refresh("magika")
+Trust(Path(state_dir), url, Path(root_file).read_bytes(), Web()).refresh("magika")
 """
 
 
-@pytest.mark.parametrize("step", [0, 9, 20, 32])
+@pytest.mark.parametrize("step", [1, 10, 21, 33])
 def test_an_agent_killed_at_a_durable_step_is_succeeded_by_one_that_goes_on(
     state_dir, document, repository, server, tmp_path, trust, step
 ):
     """Every step has its turn in `tests/crash`; these are a few of two refreshes."""
     root_file = tmp_path / "root.json"
     root_file.write_bytes(repository.root_bytes)
-    command = [sys.executable, "-c", KILLED_AT, state_dir, server.url]
+    command = [sys.executable, "-c", REFRESH, state_dir, server.url, root_file]
+    environment = watched(os.environ, state_dir, fault=fault_text("kill", step))
     for _ in range(2):
-        subprocess.run([*command, str(step), root_file], check=False)
+        ended = subprocess.run(command, env=environment, check=False)
+        assert ended.returncode in {0, -signal.SIGKILL}
         repository.refresh_timestamp()
 
     assert trust.accepted("magika") in (None, document)
