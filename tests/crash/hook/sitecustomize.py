@@ -9,8 +9,8 @@ line of them is changed:
     CRASH_ROLE        who takes them; it stands beside each step
     CRASH_FAULT       a JSON object: `do` is "kill", or the name of an errno; `at` the
                       number of this process's step at which it comes, or the kind of
-                      one; `once`, a file that is made when it comes: of all
-                      processes, one meets it, once
+                      one; `lasts`, how many steps it lasts; `once`, a file that is
+                      made when it comes: of all processes, one meets it, once
     CRASH_NO_FLUSH    nothing is flushed: the process is as bad as most are
 
 A kind of step is what is done to which path, its numbers and hashes apart, and what
@@ -55,7 +55,7 @@ class Fault:
         fault = json.loads(text or "{}")
         self.do = fault.get("do", "")
         self.at = fault.get("at", 0)
-        self.lasts = LASTS.get(self.do, 1)
+        self.lasts = fault.get("lasts") or LASTS.get(self.do, 1)
         self.once = fault.get("once")
         self.hits = 0
         self._pid = os.getpid()
