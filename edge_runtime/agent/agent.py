@@ -32,6 +32,7 @@ from edge_runtime.agent.trust.trust import Trust, Truth
 from edge_runtime.agent.witness import Witness
 from edge_runtime.errors import ControlError
 from edge_runtime.log import log
+from edge_runtime.reserve import Reserve
 from edge_runtime.settings.agent_settings import AgentSettings
 from packhorse.errors import MalformedError, UntrustedError
 from packhorse.names import Release
@@ -75,15 +76,22 @@ class Agent:
         self._journal = Journal(file, spool)
         self.reported = self._journal.reported
         self._witness = Witness(self._journal, self._tools)
+        self._reserve = Reserve(settings.state_dir)
 
     def step(self) -> bool:
-        """Look once, and do all that follows.
+        """Look once, and do all that follows; on a full disk, with what was kept.
 
         Returns:
             Whether all is done; False asks to be called again, after a pause.
         """
+        is_done = self._reserve.spend_for(self._look)
+        self._reserve.keep()
+        return is_done
+
+    def _look(self) -> bool:
         self.schedule.begin()
         self.is_waiting = False
+        self._note_key()
         self._enroll()
         self._rotation.carry_on()
         self._witness.look()
@@ -93,9 +101,13 @@ class Agent:
             # Nothing new is begun or finished on the word of nobody.
             self._complain(str(error))
             return True
-        if truth is not None:
-            self._follow(truth)
-        return self.carry_on(is_fresh=truth is not None)
+        if truth is None:
+            return self.carry_on()
+        self._follow(truth)
+        is_done = self.carry_on(is_fresh=True)
+        # What was gone back from may be let go only now.
+        discard(truth.document.withdrawn, self._tools)
+        return is_done
 
     def may_start_late(self) -> bool:
         """Say whether the first look can wait a little: something serves already."""
@@ -104,6 +116,15 @@ class Agent:
     def sentence(self) -> str:
         """Say how this gateway stands."""
         return self._journal.memory.sentence()
+
+    def _note_key(self) -> None:
+        """Say, again and again, that nobody can sign here; go on without reports."""
+        trouble = self._identity.trouble
+        if trouble:
+            log("key_failed", reason=trouble)
+        memory = self._journal.memory
+        if trouble != memory.key_trouble:
+            self._journal.save(replace(memory, key_trouble=trouble))
 
     def _enroll(self) -> None:
         """Make this device known, if it is not; serving does not wait for it."""

@@ -5,11 +5,12 @@
 A bundle comes here by one rename once it is installed, and goes back by one when
 its release is wanted again, so an older release costs no download. The rule:
 
-- the bundles of the active and the previous release never go, nor do their slots;
+- the bundles of the active and the previous release do not go for the budget;
 - what was withdrawn goes at once;
 - of the rest the lowest versions go first, until all together fit the budget;
 - when a download finds no room, the rest goes altogether; if that is not enough,
-  the bundles of the active and the previous release too, never their slots.
+  the bundles of the active and the previous release too, never their slots: on a
+  small disk the copies would keep every release to come away.
 
 Without a budget nothing is kept here: the two slots hold the active and the
 previous release whole, whatever the archive does.
@@ -46,7 +47,7 @@ def to_collect(
 
     Args:
         kept: All that is there.
-        needed: The active and the previous release, which never go.
+        needed: The active and the previous release, which do not go for it.
         budget_bytes: What all together may take.
     """
     kept = sorted(kept, key=lambda one: (one.release.version, one.sha256))

@@ -5,26 +5,35 @@ from collections.abc import Collection
 from edge_runtime.agent.stages import Tools
 from edge_runtime.errors import ControlError
 from edge_runtime.log import log
-from edge_runtime.slots import NAMES
+from edge_runtime.slots import NAMES, Slot
 from packhorse.names import Release
 
 
 def discard(withdrawn: Collection[Release], tools: Tools) -> None:
-    """Empty the slots that are not in use of what nobody may run.
+    """Empty the slots that do not serve of what nobody may run.
 
     The supervisor would serve it if the active release broke.
     """
     tools.archive.discard(withdrawn)
-    slots = tools.slots
-    bad = [slot for slot in map(slots.slot, NAMES) if slot.release in withdrawn]
-    if not bad:
-        return
-    try:
-        status = tools.supervisor.status()
-    except ControlError:
-        return  # not known whether it is in use; there is a next time
-    active = slots.active()
-    for slot in bad:
-        if slot != active and slot.name not in {status.slot, status.previous}:
-            log("slot_emptied", slot=slot.name, release=str(slot.release))
+    for slot in map(tools.slots.slot, NAMES):
+        release = slot.release
+        if release is None or release not in withdrawn:
+            continue
+        if _is_let_go(slot, release, tools):
+            log("slot_emptied", slot=slot.name, release=str(release))
             slot.clear()
+
+
+def _is_let_go(slot: Slot, release: Release, tools: Tools) -> bool:
+    """Say whether nothing serves from the slot, and nothing goes back to it."""
+    supervisor = tools.supervisor
+    try:
+        if supervisor.status().previous == slot.name:
+            supervisor.let_go(release, f"{release} was withdrawn")
+        status = supervisor.status()
+    except ControlError as error:
+        # Not known whether it is in use; there is a next time.
+        log("let_go_failed", release=str(release), reason=str(error))
+        return False
+    in_use = {status.slot, status.previous}
+    return slot != tools.slots.active() and slot.name not in in_use

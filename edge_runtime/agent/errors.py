@@ -3,7 +3,8 @@
 EdgeError
 └── AgentError
     ├── UnavailableError         a service did not do its part; time may cure it
-    │   └── RefusedError             the cloud refuses this device what it asked
+    │   ├── RefusedError             the cloud refuses this device what it asked
+    │   └── KeyLostError             this device's key cannot be used, so none is asked
     ├── DamagedError             what an earlier stage left is gone or changed
     ├── ReleaseRefusedError      this release must not run here; it is remembered
     │   └── FellBackError            it served here, and does no more
@@ -37,6 +38,10 @@ class RefusedError(UnavailableError):
         """Keep how final it is."""
         super().__init__(message)
         self.is_revoked = is_revoked
+
+
+class KeyLostError(UnavailableError):
+    """The device's key is gone, or cannot be read; a person mends it, or the disk."""
 
 
 class DamagedError(AgentError):

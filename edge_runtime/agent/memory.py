@@ -79,6 +79,7 @@ class Memory:
         serving_rollout_id: The rollout that brought it, empty for a stable one.
         complaint: The last distrust reported, so that it is reported once.
         handover: Number of the supervisor's last handover that was heard of.
+        key_trouble: Why nothing can be signed with the device's key, and what to do.
     """
 
     deployment: Deployment | None = None
@@ -88,6 +89,7 @@ class Memory:
     serving_rollout_id: str = ""
     complaint: str = ""
     handover: str = ""
+    key_trouble: str = ""
 
     def refusal(self, release: Release, rollout_id: str) -> Refusal | None:
         """Return why `release` was refused in that rollout, or None."""
@@ -114,6 +116,8 @@ class Memory:
     def sentence(self) -> str:
         """Say how this gateway stands."""
         serving = f"{self.serving} serves" if self.serving else "nothing serves"
+        if self.key_trouble:
+            serving = f"{serving}; no report is sent, its key cannot be used"
         deployment = self.deployment
         if deployment is None:
             return f"{serving}; nothing is under way"
@@ -165,6 +169,7 @@ def encode_memory(memory: Memory) -> bytes:
             "serving_rollout_id": memory.serving_rollout_id,
             "complaint": memory.complaint[:REASON_MAX],
             "handover": memory.handover,
+            "key_trouble": memory.key_trouble[:REASON_MAX],
         }
     )
 
@@ -188,6 +193,7 @@ def decode_memory(body: bytes) -> Memory:
         serving_rollout_id=fields.text("serving_rollout_id"),
         complaint=fields.text("complaint"),
         handover=str(fields.optional("handover") or ""),
+        key_trouble=str(fields.optional("key_trouble") or ""),
     )
     fields.done()
     return memory

@@ -7,7 +7,8 @@ A number is taken durably before the report that bears it is written, so no cras
 lets it be used twice. A report leaves the disk once the cloud has it, or has said
 that it never wants it. When too many wait, the oldest that is no final word on a
 release goes first, and the next report says how many went. One that cannot be read
-any more goes too, and is counted with them.
+any more goes too, and is counted with them. While the device's key cannot be used,
+reports wait without a signature: each is signed when it is sent.
 """
 
 import contextlib
@@ -19,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from edge_runtime import durable
-from edge_runtime.agent.errors import UnavailableError
+from edge_runtime.agent.errors import KeyLostError, UnavailableError
 from edge_runtime.agent.network.web import Web, refusal
 from edge_runtime.log import log
 from packhorse.errors import MalformedError
@@ -123,6 +124,7 @@ class Spool:
 
         Raises:
             RefusedError: It takes none of this device; all are kept.
+            KeyLostError: None can be signed; all are kept.
             UnavailableError: It did not take one; that one and the rest are kept.
         """
         sent = 0
@@ -183,7 +185,11 @@ class Spool:
             reason=news.reason[:REASON_MAX],
             measures=measures,
         )
-        return seal(encode_report(report), device=self._device, sign=self._sign)
+        payload = encode_report(report)
+        try:
+            return seal(payload, device=self._device, sign=self._sign)
+        except KeyLostError:
+            return seal(payload, device=self._device, sign=lambda _: b"")
 
     def _make_room(self) -> int:
         """Drop what is too much for one report more; return how many went."""

@@ -4,7 +4,6 @@ Each stage is a module of its own; this one only leads the deployment to it and
 turns its errors into events of the state table. Nothing here is remembered.
 """
 
-import errno
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
@@ -30,6 +29,7 @@ from edge_runtime.agent.switch import Supervisor, serve_slot
 from edge_runtime.agent.trial.try_out import check_runtime_takes, try_release
 from edge_runtime.agent.verify import verify_bundle
 from edge_runtime.errors import ControlError, SlotError
+from edge_runtime.reserve import is_full
 from edge_runtime.settings.agent_settings import ShadowSettings
 from edge_runtime.slots import NAMES, Slot, Slots
 from packhorse.errors import UntrustedError
@@ -40,8 +40,6 @@ EXHAUSTED_AFTER = 5
 
 CHECK_SITE_S = 60.0
 """Between two questions to the site while a bundle comes: may it go on?"""
-
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 Measures = Mapping[str, float]
 
@@ -140,8 +138,8 @@ def _pull(deployment: Deployment, tools: Tools) -> Measures:
         try:
             downloads.pull(bundle)
         except OSError as error:
-            is_full = error.errno in _FULL
-            if not is_full or not tools.archive.make_room(_needed(tools.slots)):
+            needed = _needed(tools.slots)
+            if not is_full(error) or not tools.archive.make_room(needed):
                 raise
         else:
             return {"bundle_bytes": float(bundle.length_bytes)}
@@ -199,7 +197,12 @@ def _switch(deployment: Deployment, tools: Tools) -> Measures:
     former = active.release if active else None
     tools.site.before_switch(deployment, former)
     try:
-        took_s = serve_slot(tools.supervisor, slot, deployment.release)
+        took_s = serve_slot(
+            tools.supervisor,
+            slot,
+            deployment.release,
+            is_withdrawal=deployment.is_withdrawal,
+        )
     except (NotSwitchedError, ReleaseRefusedError):
         # What the script before stopped may go on, with what serves as before.
         tools.site.after_switch(deployment, former, former)

@@ -83,8 +83,12 @@ class Supervisor:
         last_us = answer.get("last_us")
         return last_us if answer.get("count") and isinstance(last_us, int) else None
 
-    def switch(self, slot: Slot) -> float:
+    def switch(self, slot: Slot, *, is_withdrawal: bool = False) -> float:
         """Let `slot` serve; return how long it took, in seconds.
+
+        Args:
+            slot: Holds a release, whole.
+            is_withdrawal: Whether nobody may go back to what serves now.
 
         Raises:
             ControlError: The supervisor is not there.
@@ -92,7 +96,8 @@ class Supervisor:
             ReleaseRefusedError: The release did not become ready; the former one
                 goes on serving.
         """
-        answer = self._ask({"do": "switch", "slot": slot.name}, SWITCH_S)
+        order = {"do": "switch", "slot": slot.name, "is_withdrawal": is_withdrawal}
+        answer = self._ask(order, SWITCH_S)
         if answer.get("ok") is not True:
             reason = _text(answer, "reason") or "the supervisor gave no reason"
             if answer.get("may_pass") is True:
@@ -117,6 +122,17 @@ class Supervisor:
             raise NotSwitchedError(f"the supervisor could not go back: {reason}")
         return answer.get("ok") is True
 
+    def let_go(self, release: Release, reason: str) -> None:
+        """Never go back to what nobody may run, though it is still warm.
+
+        Raises:
+            ControlError: The supervisor is not there, or could not.
+        """
+        order = {"do": "let_go", "release": str(release), "reason": reason}
+        answer = self._ask(order, SWITCH_S)
+        if answer.get("ok") is not True:
+            raise ControlError(_text(answer, "reason"))
+
     def serve_nothing(self, release: Release, reason: str) -> None:
         """Take from service what nobody may run, though nothing comes after it.
 
@@ -132,10 +148,18 @@ class Supervisor:
         return ask(self.state_dir, order, timeout_s=most_s)
 
 
-def serve_slot(supervisor: Supervisor, slot: Slot, release: Release) -> float:
+def serve_slot(
+    supervisor: Supervisor, slot: Slot, release: Release, *, is_withdrawal: bool = False
+) -> float:
     """Bring `slot` into service, unless it serves already; return the seconds.
 
     A worker that is still warm is not started again: the supervisor knows.
+
+    Args:
+        supervisor: Starts it.
+        slot: Holds `release`, whole.
+        release: What is to serve.
+        is_withdrawal: Whether nobody may go back to what serves now.
 
     Raises:
         ControlError: The supervisor is not there.
@@ -145,7 +169,7 @@ def serve_slot(supervisor: Supervisor, slot: Slot, release: Release) -> float:
     status = supervisor.status()
     if status.slot == slot.name and status.release == str(release) and status.is_ready:
         return 0.0
-    return supervisor.switch(slot)
+    return supervisor.switch(slot, is_withdrawal=is_withdrawal)
 
 
 def _text(answer: Mapping[str, object], name: str) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from edge_runtime.alone import only_supervisor
 from edge_runtime.errors import ControlError
 from edge_runtime.hold import lift_hold, place_hold, read_hold
+from edge_runtime.reserve import Reserve
 from edge_runtime.slots import Slots
 from edge_runtime.supervision.control import ask
 from edge_runtime.supervision.handover import (
@@ -53,8 +54,9 @@ def _roll_back_on_disk(slots: Slots, why: str) -> str:
     former = former_slot(slots, load_handover(slots.state_dir) or Handover(None))
     if former is None or active is None:
         raise ControlError("there is nothing to go back to")
-    save_handover(slots.state_dir, gone_back(active, former, why))
-    slots.activate(former)
+    reserve, handover = Reserve(slots.state_dir), gone_back(active, former, why)
+    reserve.spend_for(lambda: save_handover(slots.state_dir, handover))
+    reserve.spend_for(lambda: slots.activate(former))
     return f"{former.release} will serve: no `edge-runtime serve` runs here"
 
 

@@ -169,7 +169,9 @@ _HOLD = """\
 environment:
   PACKHORSE_STATE_DIR        absolute path, the same as that of `serve`; needed
 
-While it is held, a gateway begins nothing new; what serves goes on. It is the file
+While it is held, a gateway begins nothing new; what serves goes on. A withdrawal is
+obeyed all the same: what serves and was withdrawn gives way to the release before, or
+to nothing. To keep a gateway as it is at any price, stop its agent. It is the file
 `hold` in the state directory that does it, which may be made by other means too.
 
 examples:

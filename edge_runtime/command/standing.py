@@ -64,6 +64,7 @@ class Standing:
             "trusted_until": {role: _iso(at) for role, at in self.until.items()},
             "clock": {"now": _iso(self.now), "is_wrong": self.is_clock_wrong},
             "reports_waiting": self.reports,
+            "key_trouble": memory.key_trouble,
         }
 
     def sentences(self) -> list[str]:
@@ -74,6 +75,7 @@ class Standing:
             f"trust   {self._trust()}",
             f"clock   {self._clock()}",
             f"reports {self.reports} {'waits' if self.reports == 1 else 'wait'}",
+            *(f"key     {line}" for line in [self.memory.key_trouble] if line),
         ]
 
     def _deployment(self) -> str:

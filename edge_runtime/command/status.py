@@ -52,6 +52,7 @@ class GatewayStatus:
                 "serving": self.serving,
                 "served": self.served,
                 "rolled_back": self._rolled_back(),
+                "no_way_back": self._no_way_back(),
                 "hold": self.hold,
                 "disk": self.disk,
                 "agent": self.standing.document() if self.standing else None,
@@ -81,10 +82,20 @@ class GatewayStatus:
             return None
         return {"from": str(known.fallen), "reason": known.reason}
 
+    def _no_way_back(self) -> str:
+        """Say why what serves has nothing behind it; "" where nothing was taken."""
+        known = self.handover
+        if known is None or known.fallen is not None or known.release is None:
+            return ""
+        is_current = str(known.release) == self.slots.get(self.active)
+        return known.reason if is_current else ""
+
     def _watch(self) -> list[str]:
         """Say whether what serves is on probation, or was gone back to."""
         if (back := self._rolled_back()) is not None:
             return [f"back    from {back['from']}: {back['reason']}"]
+        if why := self._no_way_back():
+            return [f"back    there is no way back: {why}"]
         previous = self.serving.get("previous")
         if not previous:
             return []

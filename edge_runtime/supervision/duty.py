@@ -8,10 +8,13 @@ again if it has to. Whoever calls these holds the supervisor's turn.
 
 import asyncio
 import socket
+from dataclasses import replace
+from functools import partial
 
 from edge_runtime import durable
 from edge_runtime.errors import EdgeError
 from edge_runtime.log import log
+from edge_runtime.reserve import Reserve
 from edge_runtime.settings.serve_settings import NO_RELEASE, ServeSettings
 from edge_runtime.slots import Slot, Slots
 from edge_runtime.supervision.handover import (
@@ -23,6 +26,7 @@ from edge_runtime.supervision.handover import (
 from edge_runtime.supervision.shift import Shift
 from edge_runtime.supervision.worker_process import WorkerProcess, start_worker
 from edge_runtime.worker_config import config_of
+from packhorse.names import Release
 
 
 class Duty:
@@ -44,6 +48,7 @@ class Duty:
         self._settings = settings
         self._slots = slots
         self._listener = listener
+        self._reserve = Reserve(settings.state_dir)
         self.starts = 0
 
     # What is so.
@@ -122,6 +127,19 @@ class Duty:
         if not self._is_written(slot, handover):
             self.shift.spawn(self._write_later(slot, handover))
 
+    def let_go(self, release: Release, reason: str) -> None:
+        """End the warm worker of a release, and do not go back to it any more."""
+        warm = self.shift.previous
+        if warm is not None and warm.release == str(release):
+            self.shift.let_go()
+        known = self.handover
+        if known.former == release:
+            # What this process knows counts until it ends, whatever the disk takes.
+            self.handover = replace(
+                known, former=None, on_probation=False, boots=0, reason=reason
+            )
+            self.remember(self.handover)
+
     async def withdraw(self, worker: WorkerProcess, handover: Handover) -> None:
         """Serve nothing, now and after a restart.
 
@@ -148,8 +166,12 @@ class Duty:
             log("handover_not_saved", reason=error.strerror)
 
     def _remember(self, handover: Handover) -> None:
-        save_handover(self._settings.state_dir, handover)
+        state_dir = self._settings.state_dir
+        self._reserve.spend_for(partial(save_handover, state_dir, handover))
         self.handover = handover
+
+    def _activate(self, slot: Slot) -> None:
+        self._reserve.spend_for(partial(self._slots.activate, slot))
 
     def _name(self, slot: Slot, handover: Handover | None) -> None:
         """Write down what is about to serve.
@@ -161,7 +183,7 @@ class Duty:
         try:
             if handover is not None:
                 self._remember(handover)
-            self._slots.activate(slot)
+            self._activate(slot)
         except OSError as error:
             is_undone = self._is_put_back(link, known)
             if is_undone or link == slot or self._slots.named() != slot:
@@ -177,7 +199,7 @@ class Duty:
             if link is None:
                 durable.unlink(self._slots.link)
             elif link.is_sealed:
-                self._slots.activate(link)
+                self._activate(link)
             if load_handover(self._settings.state_dir) not in {None, known}:
                 self._remember(known)
         except (EdgeError, OSError) as error:
@@ -198,7 +220,7 @@ class Duty:
         """Write down what serves; say whether the disk took it."""
         try:
             self._remember(handover)
-            self._slots.activate(slot)
+            self._activate(slot)
         except (EdgeError, OSError) as error:
             log("roll_back_not_durable", reason=str(error))
             return False

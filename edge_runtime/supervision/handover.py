@@ -40,7 +40,8 @@ class Handover:
         release: What serves since; None where nothing does.
         former: What there is to go back to; None where there is nothing.
         fallen: What was gone back from; None where this was a switch.
-        reason: Why it was gone back from, or why nothing serves.
+        reason: Why it was gone back from, why nothing serves, or why there is
+            nothing to go back to.
         on_probation: Whether `release` is still watched.
         boots: Starts of the supervisor on this probation that no stop preceded.
         number: Told apart by this; no clock is asked.
@@ -61,12 +62,21 @@ class Handover:
         object.__setattr__(self, "reason", self.reason[:REASON_MAX])
 
 
-def switched(release: Release | None, former: Release | None) -> Handover:
-    """Describe a switch, which is on probation where there is a way back."""
+def switched(
+    release: Release | None, former: Release | None, *, reason: str = ""
+) -> Handover:
+    """Describe a switch, which is on probation where there is a way back.
+
+    Args:
+        release: What serves since.
+        former: What there is to go back to.
+        reason: Why there is nothing.
+    """
     has_way_back = former is not None and former != release
     return Handover(
         release,
         former=former if has_way_back else None,
+        reason=reason,
         on_probation=has_way_back,
     )
 

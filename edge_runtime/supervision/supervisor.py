@@ -69,15 +69,28 @@ class Supervisor:
                 return self.status()
             case "models":
                 return await self._worker().order("models")
-            case "switch":
-                return await self._switch_to(order.text("slot"))
-            case "roll_back":
-                return await self._roll_back(_reason(order) or BY_HAND)
-            case "serve_nothing":
-                return await self._withdraw(order.text("release"), _reason(order))
             case "recent":
                 after_us = order.integer("after_us") if "after_us" in order else 0
                 return await self._save_recent(Path(order.text("path")), after_us)
+            case other:
+                return await self._carry_out(other, order)
+
+    async def _carry_out(self, do: str, order: Fields) -> Document:
+        """Change what serves, or what may."""
+        match do:
+            case "switch":
+                is_for_good = "is_withdrawal" in order and order.boolean(
+                    "is_withdrawal"
+                )
+                return await self._switch_to(
+                    order.text("slot"), is_for_good=is_for_good
+                )
+            case "roll_back":
+                return await self._roll_back(_reason(order) or BY_HAND)
+            case "let_go":
+                return await self._let_go(order.text("release"), _reason(order))
+            case "serve_nothing":
+                return await self._withdraw(order.text("release"), _reason(order))
             case other:
                 raise ControlError(f"unknown order {other[:80]!r}")
 
@@ -96,33 +109,49 @@ class Supervisor:
             "reason": (current.reason if current else "") or self._guard.fallen,
         }
 
-    async def _switch_to(self, name: str) -> Document:
-        """Serve a slot; on failure everything stays as it was."""
+    async def _switch_to(self, name: str, *, is_for_good: bool) -> Document:
+        """Serve a slot; on failure everything stays as it was.
+
+        Args:
+            name: The slot's.
+            is_for_good: Whether what serves now was withdrawn: there is no way back.
+        """
         slot = self._slots.slot(name)
         begun_s = time.monotonic()
         async with self._change:
             if not self._duty.serves(slot):
-                await self._change_to(slot)
+                await self._change_to(slot, is_for_good=is_for_good)
         took_s = time.monotonic() - begun_s
         log(
             "switch_done", slot=name, release=str(slot.release), took_s=round(took_s, 3)
         )
         return {"ok": True, "took_s": took_s}
 
-    async def _change_to(self, slot: Slot) -> None:
+    async def _change_to(self, slot: Slot, *, is_for_good: bool) -> None:
         """Serve a slot that does not serve."""
         if self._duty.is_warm(slot):
             async with self._guard.turn:
-                await self._duty.take_back(switched(slot.release, None))
+                handover = self._handover_to(slot, None, is_for_good=is_for_good)
+                await self._duty.take_back(handover)
                 self._guard.forgive()
             return
         worker = await self._duty.start(slot)
         async with self._guard.turn:
-            active = self._slots.active()
-            handover = switched(slot.release, active.release if active else None)
+            former = self._slots.active()
+            handover = self._handover_to(slot, former, is_for_good=is_for_good)
             await self._duty.take_over(slot, worker, handover)
             self._guard.forgive()
             self._guard.watch(worker)
+
+    def _handover_to(
+        self, slot: Slot, former: Slot | None, *, is_for_good: bool
+    ) -> Handover:
+        """Describe a switch to `slot`, with a way back to `former` where one may be."""
+        if is_for_good:
+            left = self._slots.active()
+            reason = f"{left.release if left else 'what served'} was withdrawn"
+            return switched(slot.release, None, reason=reason)
+        return switched(slot.release, former.release if former else None)
 
     async def _roll_back(self, reason: str) -> Document:
         """Serve what was served before: by the warm worker, else by a new one."""
@@ -150,6 +179,14 @@ class Supervisor:
                 else "nothing serves, so there is nothing to go back from"
             )
         return former
+
+    async def _let_go(self, name: str, reason: str) -> Document:
+        """Never go back to a release that nobody may run; it may be gone already."""
+        release = parse_release(name)
+        async with self._change, self._guard.turn:
+            self._duty.let_go(release, reason)
+        log("let_go_done", release=name, reason=reason)
+        return {"ok": True}
 
     async def _withdraw(self, name: str, reason: str) -> Document:
         """Serve nothing instead of a release that nobody may run."""

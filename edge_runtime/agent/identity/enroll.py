@@ -7,15 +7,21 @@
 
 The key is on the disk before the token is spent, so an enrolment that broke off
 is repeated with the same key, which the cloud accepts.
+
+A key that cannot be read, or is gone though the cloud knows it, may come back: the
+disk was not mounted, or failed. So nothing is ever made in its place, and what needs
+no signature goes on without it.
 """
 
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 from edge_runtime import durable
-from edge_runtime.agent.errors import UnavailableError
+from edge_runtime.agent.errors import KeyLostError, UnavailableError
 from edge_runtime.agent.network.web import Web, read_reply
 from packhorse.device_key import generate_key_pem, public_pem, sign
 from packhorse.device_requests import seal_enrolment
@@ -28,6 +34,8 @@ KEY_MAX_BYTES = 4096
 
 _MARKER_MAX_BYTES = 4096
 _ENROLLED = frozenset({200, 201})
+
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +79,44 @@ class Identity:
             return file.read(KEY_MAX_BYTES)
 
     @property
+    def public_key(self) -> str:
+        """Return the public half of the key, as PEM.
+
+        Raises:
+            KeyLostError: The key cannot be used.
+        """
+        return self._use(public_pem)
+
+    @property
+    def trouble(self) -> str:
+        """Return why the key cannot be used, and what to do; "" where it can."""
+        try:
+            self._use(public_pem)
+        except KeyLostError as error:
+            return str(error)
+        return ""
+
+    @property
     def is_enrolled(self) -> bool:
         """Whether the cloud has this device's public key."""
         return self._marker.is_file()
+
+    @property
+    def has_key(self) -> bool:
+        """Whether there is a key, or was one that the cloud knows."""
+        return _is_there(self.key_file) or _is_there(self._marker)
 
     @property
     def _marker(self) -> Path:
         return self.state_dir / "enrolled.json"
 
     def sign(self, message: bytes) -> bytes:
-        """Sign `message` with the device's key."""
-        return sign(self.key_pem, message)
+        """Sign `message` with the device's key.
+
+        Raises:
+            KeyLostError: The key cannot be used.
+        """
+        return self._use(lambda pem: sign(pem, message))
 
     def enroll(self, web: Web, url: str, token: str) -> None:
         """Give the cloud the public key, with the one-time token.
@@ -89,7 +124,7 @@ class Identity:
         Raises:
             UnavailableError: It was not taken now.
         """
-        public_key = public_pem(self.key_pem)
+        public_key = self.public_key
         body = seal_enrolment(public_key, token, device=self.device, sign=self.sign)
         status, reply = web.post(url, body)
         if status not in _ENROLLED:
@@ -127,6 +162,32 @@ class Identity:
         except (OSError, MalformedError):
             return Place(ring)
 
+    def _use(self, do: Callable[[bytes], _Result]) -> _Result:
+        """Do something with the key.
+
+        Raises:
+            KeyLostError: It cannot be read, or is none.
+        """
+        try:
+            return do(self.key_pem)
+        except (OSError, MalformedError) as error:
+            why = error.strerror if isinstance(error, OSError) else error
+            raise KeyLostError(
+                f"{self.key_file} cannot be used: {why}. Bring the file back, or revoke"
+                " this device, invite it anew, and remove that file and enrolled.json"
+            ) from error
+
+
+def _is_there(path: Path) -> bool:
+    """Say whether something is at `path`, or a failing disk hides whether it is."""
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return True
+
 
 def _wants_rotation(reply: bytes) -> bool:
     try:
@@ -147,9 +208,9 @@ def _decode_place(body: bytes) -> Place:
 
 
 def load_identity(state_dir: Path, device: str) -> Identity:
-    """Return this device's identity, making its key where there is none."""
+    """Return this device's identity, making its key where there never was one."""
     identity = Identity(state_dir, device)
     durable.make_dir(state_dir)
-    if not identity.key_file.exists():
+    if not identity.has_key:
         durable.write_file(identity.key_file, generate_key_pem(), mode=KEY_MODE)
     return identity

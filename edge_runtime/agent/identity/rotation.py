@@ -35,13 +35,15 @@ def ask_for_key(state_dir: Path) -> str:
     """Have the agent change the key at its next look; return a sentence about it.
 
     Raises:
-        AgentError: This gateway has no key yet.
+        AgentError: This gateway has no key yet, or one that cannot vouch for another.
     """
     identity = Identity(state_dir, device="")
     if not identity.key_file.exists():
         raise AgentError(
             "expected the key of this gateway, came none: its agent makes one"
         )
+    if identity.trouble:
+        raise AgentError(identity.trouble)
     identity.wish_for_rotation()
     return "the agent changes the key at its next look, and logs rotation_done"
 

@@ -36,10 +36,10 @@ class Gateway:
         self.state_dir = state_dir
         self._environment = {
             **os.environ,
+            "PACKHORSE_PROBATION_S": "0.3",
             **(environment or {}),
             "PACKHORSE_STATE_DIR": str(state_dir),
             "PACKHORSE_LISTEN": "127.0.0.1:0",
-            "PACKHORSE_PROBATION_S": "0.3",
             "PACKHORSE_MODEL": "magika",
             "PACKHORSE_DEVICE": "gateway-1",
         }

@@ -38,6 +38,7 @@ FULL = Memory(
     serving=release(1),
     serving_rollout_id="magika@1#1",
     complaint="expired",
+    key_trouble="device.key cannot be used",
 )
 
 

@@ -69,6 +69,11 @@ def test_a_gateway_is_held_and_goes_on(state_dir):
     assert json.loads(asked(state_dir, "status", "--json").stdout)["hold"] is None
 
 
+def test_who_asks_how_to_hold_is_told_that_a_withdrawal_is_obeyed_all_the_same():
+    text = " ".join(run("hold", "--help").stdout.split())
+    assert "A withdrawal is obeyed all the same" in text
+
+
 @pytest.mark.parametrize(
     ("body", "words"),
     [
