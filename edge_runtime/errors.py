@@ -8,6 +8,7 @@ EdgeError
 ├── UnknownModelError    no model of that name or version is served here
 ├── NotAllowedError      it would have to be allowed by a setting first
 ├── ControlError         the supervisor cannot be reached, or said no
+│   └── NoSupervisorError    none runs now
 ├── WorkerError          a worker did not become ready, or died
 │   └── KilledError          it was killed from outside
 ├── BenchError           the server that is measured does not answer as it should
@@ -51,6 +52,10 @@ class NotAllowedError(EdgeError):
 
 class ControlError(EdgeError):
     """The supervisor could not be reached, or refused what it was asked."""
+
+
+class NoSupervisorError(ControlError):
+    """No supervisor runs here now, so nothing was asked; one may come."""
 
 
 class WorkerError(EdgeError):

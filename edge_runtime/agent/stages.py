@@ -28,7 +28,7 @@ from edge_runtime.agent.site import Site
 from edge_runtime.agent.switch import Supervisor, serve_slot
 from edge_runtime.agent.trial.try_out import check_runtime_takes, try_release
 from edge_runtime.agent.verify import verify_bundle
-from edge_runtime.errors import ControlError, SlotError
+from edge_runtime.errors import ControlError, NoSupervisorError, SlotError
 from edge_runtime.reserve import is_full
 from edge_runtime.settings.agent_settings import ShadowSettings
 from edge_runtime.slots import NAMES, Slot, Slots
@@ -101,7 +101,11 @@ _EVENTS = (
     (ReleaseRefusedError, Event.REFUSED),
     (DamagedError, Event.DAMAGED),
 )
-_NOT_COUNTED = (WaitError, SupersededError, ReleaseRefusedError, UnavailableError)
+_NOT_COUNTED = (
+    *(WaitError, SupersededError, ReleaseRefusedError, UnavailableError),
+    # Serving stopped for maintenance, or starts again: no word on the release.
+    NoSupervisorError,
+)
 
 
 def run_stage(deployment: Deployment, tools: Tools) -> Outcome:

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 
 from edge_runtime.durable import make_dir
-from edge_runtime.errors import ControlError, EdgeError
+from edge_runtime.errors import ControlError, EdgeError, NoSupervisorError
 from packhorse.errors import MalformedError
 from packhorse.strict_json import Fields, decode_json, encode_json
 
@@ -41,12 +41,15 @@ def ask(state_dir: Path, order: Mapping[str, object], *, timeout_s: float) -> Do
         timeout_s: Time to wait for the reply.
 
     Raises:
-        ControlError: There is no supervisor, or it gave no reply in time.
+        NoSupervisorError: There is none.
+        ControlError: It gave no reply in time.
     """
     try:
         with _reachable(socket_path(state_dir)) as address:
             line = _exchange(address, encode_json(order) + b"\n", timeout_s)
         reply = decode_json(line, what="control reply", limit_bytes=LINE_MAX_BYTES)
+    except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError) as error:
+        raise NoSupervisorError(f"no supervisor runs in {state_dir}") from error
     except (OSError, MalformedError) as error:
         raise ControlError(
             f"the supervisor in {state_dir} gave no reply to {order.get('do')!r}"

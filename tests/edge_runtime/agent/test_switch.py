@@ -70,6 +70,12 @@ def test_a_disk_that_is_full_at_the_switch_is_no_word_on_the_release(
     assert seen.exists()  # what the script before stopped goes on
 
 
+def test_a_supervisor_that_is_not_there_is_waited_for(tools, installed):
+    outcome = run_stage(replace(installed, attempts=EXHAUSTED_AFTER - 1), tools)
+    assert (outcome.event, outcome.is_counted) == (Event.FAILED, False)
+    assert "no supervisor runs" in outcome.reason
+
+
 def test_a_worker_that_is_not_ready_is_a_word_on_the_release(
     state_dir, tools, installed
 ):

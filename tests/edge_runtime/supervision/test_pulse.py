@@ -118,7 +118,7 @@ def test_serve_tells_systemd_of_its_life(tmp_path, listening):
             process.send_signal(signal.SIGTERM)
             assert process.wait(20) == 0
     assert listening.has("STOPPING=1")
-    assert "no reply" in check_health({"PACKHORSE_STATE_DIR": str(state_dir)})
+    assert "no supervisor" in check_health({"PACKHORSE_STATE_DIR": str(state_dir)})
 
 
 def test_a_health_check_without_a_state_directory_says_what_is_missing():
