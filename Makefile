@@ -7,10 +7,12 @@
 #   make crash       every kind of durable step of a gateway killed, failed and cut off; 30 minutes
 #   make bench-serving   our server and its peers in one ring; 20 minutes
 #   make bench-switch    what a switch costs under load, and how fast is the way back; 9 minutes
+#   make bench-predict   the prediction function and what people write instead; 7 minutes
 #   make bench-fleet     what 10,000 gateways ask of the bucket; 7 minutes
 #   make coverage    the tests, and which lines and branches they reach
 #   make check       format, lint, types, imports, tests
 #   make status-page take the picture of the status page in docs/images anew; 15 minutes
+#   make archive     what is uploaded to deploy a function; FUNCTION says which
 #   make container-context   what the gateway's image is built from, in .build/container
 #   make wheels      ask the index whether amd64 and arm64 have every package of a gateway
 #   make pins        compile the requirement files again
@@ -25,10 +27,10 @@ export ORT_DISABLE_TELEMETRY := 1
 SHARED_SOURCES := $(shell find packhorse edge_runtime -name '*.py' -o -name '*.html' -o -name '*.css' 2>/dev/null)
 MAGIKA := .cache/magika-0.6.1/.complete .cache/magika-1.0.1/.complete
 SCHEMAS := .cache/workflows-emulator-1.10.0/.complete
-BENCH := bench/serving/requirements
+BENCH := bench/serving/requirements bench/predict/requirements
 CLIENTS := .venv-clients/.complete
 
-.PHONY: help setup demo test status-page fuzz kills crash coverage check format lint types imports pins clean system-packages bench-serving bench-switch bench-fleet container-context wheels
+.PHONY: help setup demo test status-page fuzz kills crash coverage check format lint types imports pins clean system-packages bench-serving bench-switch bench-predict bench-fleet archive container-context wheels
 .DEFAULT_GOAL := help
 
 help:
@@ -48,6 +50,9 @@ bench-serving: setup
 
 bench-switch: setup
 	@$(RUN) -m bench.switch --edge-runtime .venv-gateway/bin/edge-runtime $(ARGS)
+
+bench-predict: setup
+	@$(RUN) -m bench.predict $(ARGS)
 
 bench-fleet: setup
 	@$(RUN) -m bench.fleet $(ARGS)
@@ -149,6 +154,10 @@ container-context: .venv-gateway/.complete
 	@cp requirements/gateway.txt edge_runtime/deploy/Containerfile .build/dist/packhorse-*.whl .build/container
 	@echo "make: .build/container is ready for podman build, or docker build -f Containerfile"
 
+FUNCTION ?= predict
+archive: .venv/.complete
+	@$(RUN) -m cloudbuild.archive $(FUNCTION)
+
 # Every package of a gateway must have a wheel on both architectures: asks the index.
 WHEELS_FOR = $(UV) pip install --quiet --dry-run --only-binary :all: --python-version 3.12 --target .build/none --python-platform
 wheels: .venv/bin/uv
@@ -166,7 +175,7 @@ pins: .venv/bin/uv
 	@$(CONSTRAINED) --extra cli -o requirements/cli.txt
 	@$(COMPILE) pyproject.toml --extra iot -o requirements/iot.txt
 	@$(COMPILE) pyproject.toml --extra clients -o requirements/clients.txt
-	@for p in $(BENCH)/*.in; do $(COMPILE) $$p -o $${p%.in}.txt; done
+	@for p in $(BENCH:=/*.in); do $(COMPILE) $$p -o $${p%.in}.txt; done
 	@mkdir -p .build && cp requirements/uv.txt .build/ && echo uv | $(COMPILE) --constraints requirements/dev.txt - -o .build/uv.txt
 	@# Written only when it changed: a newer one would set everything up anew.
 	@cmp -s .build/uv.txt requirements/uv.txt || cp .build/uv.txt requirements/uv.txt

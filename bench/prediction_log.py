@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_runtime.prediction_log.entry import Entry
 from edge_runtime.prediction_log.log import PredictionLog
 from edge_runtime.settings.serve_settings import LogSettings
+from packhorse.inference.prediction import Entry
 
 ROUNDS = 5
 CALLS = 200_000

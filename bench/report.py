@@ -1,5 +1,7 @@
-"""What every bench writes: a table, and a picture."""
+"""What every bench writes: where it ran, a table, and a picture."""
 
+import os
+import platform
 import subprocess
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -45,3 +47,11 @@ def draw(module: str, results: Path) -> Path:
         timeout=_PLOT_S,
     )
     return picture
+
+
+def machine() -> str:
+    """Return the processor, its cores and the system."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    names = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
+    processor = names[0] if names else platform.machine()
+    return f"{os.cpu_count()} cores of {processor}, {platform.platform(terse=True)}"

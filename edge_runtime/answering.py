@@ -17,7 +17,6 @@ from edge_runtime.http.wsgi import WsgiApp
 from edge_runtime.inference.calls import Call
 from edge_runtime.log import log
 from edge_runtime.models.models import Models
-from edge_runtime.prediction_log.entry import Entry
 from edge_runtime.prediction_log.folder import DIRECTORY
 from edge_runtime.prediction_log.log import PredictionLog
 from edge_runtime.recent import Saved, join_saved
@@ -26,6 +25,7 @@ from edge_runtime.server import Server
 from edge_runtime.service import Service
 from edge_runtime.views.overview import Overview, overview_routes
 from edge_runtime.worker_config import WorkerConfig
+from packhorse.inference.prediction import Entry
 from packhorse.inference.signature import Arrays
 
 

@@ -24,6 +24,7 @@ from functions.release.gate import (
     first_share,
     limit_devices,
     rings_to_open,
+    shadow_obstacle,
 )
 from functions.release.rollout import RolloutRecord, document_from
 from functions.release.traffic import opening_percent, unneeded, wanted_split
@@ -90,11 +91,26 @@ def _decided(record: RolloutRecord) -> RolloutRecord:
     now, rings = datetime.now(UTC), ledger.rings()
     decision = decide(record, counts, wiring.gate(), rings=rings, now=now)
     replies.note(**{record.model: decision.value})
-    changed = _changed(record, decision, counts, now)
+    changed = _halted(record, decision) or _changed(record, decision, counts, now)
     if changed is None:
         return record
     ledger.save_rollout(changed, expected_sequence=record.sequence, at=now)
     return changed
+
+
+def _halted(record: RolloutRecord, decision: Decision) -> RolloutRecord | None:
+    """Return the record that shadow runs halt; None where they do not."""
+    candidate, stable = record.candidate, record.stable
+    if decision is Decision.WITHDRAW or candidate is None or stable is None:
+        return None
+    counts = wiring.ledger().shadow_counts(
+        stable.release, candidate.release, since=record.resumed_at
+    )
+    obstacle = shadow_obstacle(record, counts, wiring.gate())
+    if not obstacle:
+        return None
+    replies.note(**{record.model: "halt"})
+    return rollout.halt(record, reason=obstacle)
 
 
 def _changed(

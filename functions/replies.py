@@ -29,14 +29,20 @@ from functions.errors import (
     CloudError,
     ConflictError,
     DeviceRefusedError,
+    EncodingError,
     EnrolmentRefusedError,
+    LateAnswerError,
+    MethodError,
     NotAllowedError,
     NotFoundError,
+    OverloadedError,
     PreconditionMissingError,
     ReleaseRefusedError,
     ReportRefusedError,
     RolloutError,
+    SlowBodyError,
     StaleError,
+    StoppingError,
     UnauthorisedError,
     UpstreamRefusedError,
     UpstreamUnavailableError,
@@ -61,6 +67,9 @@ _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (NotAllowedError, 403),
     (UnauthorisedError, 401),
     (NotFoundError, 404),
+    (MethodError, 405),
+    (SlowBodyError, 408),
+    (EncodingError, 415),
     (EnrolmentRefusedError, 403),
     (DeviceRefusedError, 403),
     (StaleError, 412),
@@ -69,6 +78,9 @@ _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (RolloutError, 409),
     (ReportRefusedError, 409),
     (PreconditionMissingError, 428),
+    (OverloadedError, 503),
+    (StoppingError, 503),
+    (LateAnswerError, 504),
     (UpstreamUnavailableError, 503),
     (UpstreamRefusedError, 502),
 )
@@ -235,11 +247,17 @@ def _error_reply(error: Exception, acknowledged: tuple[type[Exception], ...]) ->
         body |= error.told
     if isinstance(error, acknowledged):
         return Reply(ALREADY_THERE.status, body)
+    status = status_of(error)
+    # How this process is set up is no business of the caller's.
+    return _OUR_FAULT if status is None else Reply(status, body)
+
+
+def status_of(error: Exception) -> int | None:
+    """Return the status that tells of an error; None where it is not to be told."""
     for kind, status in _STATUS:
         if isinstance(error, kind):
-            return Reply(status, body)
-    # How this process is set up is no business of the caller's.
-    return _OUR_FAULT
+            return status
+    return None
 
 
 def _cause(error: BaseException) -> str:

@@ -2,6 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+
+from packhorse.tolerance import Tolerance
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,9 @@ class GateSettings:
     soak_s: float
     patience_s: float
     fleet_share: float
+    shadow_min_agreement: float
+    shadow_min_count: int
+    shadow_max_latency_ratio: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,19 +122,98 @@ class WorkflowSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class EndpointSettings:
+    """One Vertex AI endpoint, as predictions reach it.
+
+    Attributes:
+        name: `projects/P/locations/L/endpoints/E`.
+        url: Base URL of the host that serves it: the region's for a shared
+            endpoint, its own for a dedicated one or one behind private service
+            connect.
+        kind: "shared", "dedicated" or "psc".
+        request_max_bytes: What it takes as one body.
+        timeout_s: What it may take for one answer.
+    """
+
+    name: str
+    url: str
+    kind: str
+    request_max_bytes: int
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class PredictedModel:
+    """What the prediction function does for one model.
+
+    Attributes:
+        serving: What callers' requests go to.
+        candidate: What the shadow's share of them also goes to, if anything.
+        pin: The only release that should answer, `magika@2`; empty for none.
+        is_pin_enforced: Whether an answer of another release is refused.
+        retries_timeouts: Whether an answer that is late is asked for again.
+        shadow_share: Which share of the requests the candidate gets too, 0..1.
+    """
+
+    name: str
+    serving: EndpointSettings
+    candidate: EndpointSettings | None
+    pin: str
+    is_pin_enforced: bool
+    retries_timeouts: bool
+    shadow_share: float
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowSettings:
+    """How shadow runs compare, and whom they report to.
+
+    Attributes:
+        tolerances: By model and output; what is missing has the default.
+        pubsub_url: Base URL of Pub/Sub.
+        topic: `projects/P/topics/shadows`; empty where nobody said which project.
+    """
+
+    tolerances: Mapping[str, Mapping[str, Tolerance]]
+    pubsub_url: str
+    topic: str
+
+
+@dataclass(frozen=True, slots=True)
 class PredictSettings:
     """What the prediction function answers for.
 
     Attributes:
-        api_url: Base URL of the regional API.
-        endpoints: Model to the name of its serving endpoint.
-        pins: Model to the only release that should answer, `magika@2`.
-        is_pin_enforced: Whether an answer of another release is refused.
-        timeout_s: What upstream may take for one answer.
+        api_url: Base URL of the regional API, which names what is deployed.
+        models: By name.
+        project: Whose traces the log names; empty when nobody said.
+        log_policy: What of a sampled request is logged: summary, full or off.
+        log_ratio: Which share of the requests is sampled, 0..1.
+        requests_max: How many requests may be under way at once.
+        bytes_max: How long the bodies of all of them may be together.
     """
 
     api_url: str
-    endpoints: Mapping[str, str]
-    pins: Mapping[str, str]
-    is_pin_enforced: bool
-    timeout_s: float
+    models: Mapping[str, PredictedModel]
+    project: str
+    log_policy: str
+    log_ratio: float
+    requests_max: int
+    bytes_max: int
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutSource:
+    """Where the signed rollout documents are read.
+
+    Attributes:
+        url: Base URL of Cloud Storage.
+        bucket: Of metadata and bundles.
+        root_file: The root metadata that was shipped with the function.
+        models: Whose documents are followed.
+    """
+
+    url: str
+    bucket: str
+    root_file: Path
+    models: tuple[str, ...]

@@ -6,9 +6,11 @@ reads literally: `tests/functions/test_deploy_yaml.py` follows entry file,
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from functions.errors import SettingsError
+from functions.predicted_models import Choices, read_models
 from functions.setting_values import (
     BrokerSettings,
     CallerSettings,
@@ -16,20 +18,28 @@ from functions.setting_values import (
     ModelEndpoints,
     NoticeSettings,
     PredictSettings,
+    RolloutSource,
     ServingSettings,
+    ShadowSettings,
     WorkflowSettings,
 )
 from functions.variables import (
+    by_model,
     endpoint,
+    google_url,
     integer,
     key_uri,
     number,
     objects,
     optional,
+    share,
     text,
     url,
     words,
 )
+from packhorse.errors import MalformedError
+from packhorse.strict_json import Fields
+from packhorse.tolerance import Tolerance, decode_tolerances
 
 _DAY_S = 86_400
 _REPOSITORY = re.compile(r"[a-z0-9.-]+(:[0-9]+)?/[a-z0-9:.-]+/[a-z0-9._-]+")
@@ -155,6 +165,9 @@ def gate_settings(env: Mapping[str, str]) -> GateSettings:
         soak_s=number(env, "RING_SOAK_S", float(_DAY_S)),
         patience_s=number(env, "RING_PATIENCE_S", 7.0 * _DAY_S),
         fleet_share=number(env, "FLEET_SHARE", 0.05),
+        shadow_min_agreement=number(env, "SHADOW_MIN_AGREEMENT", 0.99),
+        shadow_min_count=integer(env, "SHADOW_MIN_COUNT", 100, low=1),
+        shadow_max_latency_ratio=number(env, "SHADOW_MAX_LATENCY_RATIO", 0.0),
     )
 
 
@@ -189,16 +202,75 @@ def workflow_settings(env: Mapping[str, str]) -> WorkflowSettings:
 
 def predict_settings(env: Mapping[str, str]) -> PredictSettings:
     """Read what the prediction function answers for."""
-    models = objects(env, "MODEL_ENDPOINTS")
-    pins = objects(env, "MODEL_PIN") if optional(env, "MODEL_PIN") else {}
-    return PredictSettings(
-        api_url=vertex_url(env),
-        endpoints={name: endpoint(named, "serving") for name, named in models.items()},
-        pins={model: str(release) for model, release in pins.items()},
+    api_url = vertex_url(env)
+    choices = Choices(
+        pins=by_model(env, "MODEL_PIN"),
         is_pin_enforced=optional(env, "MODEL_PIN_ENFORCE") == "1",
-        # What a shared endpoint allows; gcp.md, 2.2.
-        timeout_s=number(env, "PREDICT_TIMEOUT_S", 60.0, low=0.1),
+        shadow_shares=by_model(env, "SHADOW_SHARE"),
+        retried_timeouts=optional(env, "RETRY_TIMEOUTS").replace(",", " ").split(),
     )
+    return PredictSettings(
+        api_url=api_url,
+        models=read_models(
+            objects(env, "MODEL_ENDPOINTS"),
+            choices,
+            api_url=api_url,
+            # What a shared endpoint allows; gcp.md, 2.2.
+            timeout_s=number(env, "PREDICT_TIMEOUT_S", 60.0, low=0.1),
+        ),
+        project=optional(env, "GOOGLE_CLOUD_PROJECT"),
+        log_policy=_log_policy(text(env, "PREDICT_LOG", "summary")),
+        log_ratio=share(env, "PREDICT_LOG_RATIO"),
+        requests_max=integer(env, "PREDICT_REQUESTS_MAX", 1000, low=1),
+        bytes_max=integer(env, "PREDICT_BYTES_MAX", 128 * 1024**2, low=1),
+    )
+
+
+def rollout_source(
+    env: Mapping[str, str], models: Iterable[str]
+) -> RolloutSource | None:
+    """Read where the rollouts of `models` are followed; None where nowhere."""
+    root_file = optional(env, "TRUST_ROOT_FILE")
+    if not root_file:
+        return None
+    return RolloutSource(
+        url=google_url(env, "STORAGE_EMULATOR_HOST", "https://storage.googleapis.com"),
+        bucket=bundle_bucket(env),
+        root_file=Path(root_file),
+        models=tuple(models),
+    )
+
+
+def _log_policy(policy: str) -> str:
+    if policy not in {"summary", "full", "off"}:
+        raise SettingsError(
+            f"PREDICT_LOG must be summary, full or off; it is {policy!r}"
+        )
+    return policy
+
+
+def shadow_settings(env: Mapping[str, str]) -> ShadowSettings:
+    """Read how shadow runs compare, and whom they report to."""
+    project = optional(env, "GOOGLE_CLOUD_PROJECT")
+    tolerances = by_model(env, "SHADOW_TOLERANCES")
+    if unknown := sorted(set(tolerances) - set(by_model(env, "MODEL_ENDPOINTS"))):
+        raise SettingsError(
+            f"SHADOW_TOLERANCES names {unknown}, not in MODEL_ENDPOINTS"
+        )
+    return ShadowSettings(
+        tolerances={model: _tolerances(one) for model, one in tolerances.items()},
+        pubsub_url=google_url(
+            env, "PUBSUB_EMULATOR_HOST", "https://pubsub.googleapis.com"
+        ),
+        topic=f"projects/{project}/topics/shadows" if project else "",
+    )
+
+
+def _tolerances(entry: object) -> Mapping[str, Tolerance]:
+    try:
+        return decode_tolerances(Fields({"": entry}, "a model's entry").mapping(""))
+    except MalformedError as error:
+        raise SettingsError(f"SHADOW_TOLERANCES: {error}") from error
 
 
 def registry_url(env: Mapping[str, str]) -> str:

@@ -18,6 +18,9 @@ ROLLOUTS = "rollouts"
 REPORTS = "reports"
 """Devices' reports: the signed envelopes, byte for byte as received."""
 
+SHADOWS = "shadows"
+"""Sums of shadow runs, as `predict` sends them."""
+
 SWEEP = "sweep"
 """The scheduler's word to `sweep_ledger`; its body says nothing."""
 
@@ -34,6 +37,7 @@ TOPICS = (
     ADVANCE,
     ROLLOUTS,
     REPORTS,
+    SHADOWS,
     SWEEP,
     REFRESH,
     DEAD_LETTERS,

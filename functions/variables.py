@@ -35,6 +35,18 @@ def url(env: Mapping[str, str], name: str, default: str | None = None) -> str:
     return value.rstrip("/")
 
 
+def google_url(env: Mapping[str, str], emulator: str, url: str) -> str:
+    """Return where a service of Google's answers, as its own client would find it.
+
+    Args:
+        env: The environment.
+        emulator: The variable that leads to an emulator: a host, or a URL.
+        url: Where the service is otherwise.
+    """
+    host = optional(env, emulator) or url
+    return (host if "://" in host else f"http://{host}").rstrip("/")
+
+
 def words(
     env: Mapping[str, str], name: str, default: str | None = None
 ) -> tuple[str, ...]:
@@ -79,9 +91,26 @@ def objects(env: Mapping[str, str], name: str) -> Mapping[str, object]:
     return value
 
 
+def share(env: Mapping[str, str], name: str, default: float = 0.0) -> float:
+    """Read a share: a number from 0 to 1."""
+    value = number(env, name, default)
+    if value > 1:
+        raise SettingsError(f"{name} must be a share from 0 to 1; it is {value}")
+    return value
+
+
+def by_model(env: Mapping[str, str], name: str) -> Mapping[str, object]:
+    """Read a JSON object by model that may be unset: then it is empty."""
+    return objects(env, name) if optional(env, name) else {}
+
+
 def endpoint(named: object, which: str) -> str:
-    """Return the `which` endpoint out of one entry of MODEL_ENDPOINTS."""
-    name = named.get(which) if isinstance(named, dict) else None
+    """Return the name of the `which` endpoint out of one entry of MODEL_ENDPOINTS.
+
+    It stands there by itself, or as the "name" of an object that says more.
+    """
+    found = named.get(which) if isinstance(named, dict) else None
+    name = found.get("name") if isinstance(found, dict) else found
     if not isinstance(name, str) or not _ENDPOINT.fullmatch(name):
         raise SettingsError(
             f"MODEL_ENDPOINTS must give each model a {which!r} endpoint as "

@@ -11,9 +11,16 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from functions import settings
-from functions.setting_values import ModelEndpoints, NoticeSettings, PredictSettings
+from functions.setting_values import (
+    ModelEndpoints,
+    NoticeSettings,
+    PredictSettings,
+    ShadowSettings,
+)
 
 if TYPE_CHECKING:
+    from functions.adapters.bearer_token import BearerToken
+    from functions.adapters.deployed_releases import DeployedReleases
     from functions.adapters.device_keys import DeviceKeys
     from functions.adapters.device_register import DeviceRegister
     from functions.adapters.identity import CallerCheck
@@ -23,8 +30,11 @@ if TYPE_CHECKING:
     from functions.adapters.raw_predict import RawPredict
     from functions.adapters.read_tokens import ReadTokens
     from functions.adapters.registry import ModelRegistry
+    from functions.adapters.rollout_reader import Note, RolloutReader
     from functions.adapters.storage import ObjectStore
+    from functions.adapters.topic import Topic
     from functions.adapters.tuf_repository import TufRepository
+    from functions.adapters.upstream.client import Upstream
     from functions.adapters.vertex import Vertex
     from functions.adapters.workflows import ReleaseWorkflow
     from functions.release.gate import Gate
@@ -122,6 +132,79 @@ def vertex() -> "Vertex":
 
 
 @functools.cache
+def upstream() -> "Upstream":
+    """Return the connections to whatever answers predictions, of one event loop."""
+    from functions.adapters.upstream.client import Upstream  # noqa: PLC0415 - lazy
+
+    return Upstream()
+
+
+@functools.cache
+def bearer_token() -> "BearerToken":
+    """Return the token that Vertex AI knows this function by."""
+    from functions.adapters.bearer_token import BearerToken  # noqa: PLC0415 - lazy
+
+    return BearerToken()
+
+
+@functools.cache
+def deployed_releases() -> "DeployedReleases":
+    """Return which release stands behind a deployed model's id."""
+    from functions.adapters.deployed_releases import (  # noqa: PLC0415 - lazy
+        DeployedReleases,
+    )
+    from functions.adapters.upstream.origin import parse_origin  # noqa: PLC0415 - lazy
+
+    api = parse_origin(predictions().api_url)
+    return DeployedReleases(upstream(), bearer_token(), api)
+
+
+@functools.cache
+def candidate_upstream() -> "Upstream":
+    """Return the connections to candidates: they keep none from the live traffic."""
+    from functions.adapters.upstream.client import Upstream  # noqa: PLC0415 - lazy
+
+    return Upstream(connections_max=32, answer_max_bytes=1024**2)
+
+
+@functools.cache
+def shadow_settings() -> ShadowSettings:
+    """Return how shadow runs compare, and whom they report to."""
+    return settings.shadow_settings(os.environ)
+
+
+@functools.cache
+def shadow_topic() -> "Topic | None":
+    """Return the topic of shadow runs' sums; None where nobody said which project."""
+    from functions.adapters.topic import Topic  # noqa: PLC0415 - lazy
+    from functions.adapters.upstream.origin import parse_origin  # noqa: PLC0415 - lazy
+
+    read = shadow_settings()
+    if not read.topic:
+        return None
+    origin = parse_origin(read.pubsub_url)
+    return Topic(upstream(), bearer_token(), origin, read.topic)
+
+
+@functools.cache
+def rollout_reader(note: "Note") -> "RolloutReader | None":
+    """Return what follows the signed rollouts; None where this function does not."""
+    source = settings.rollout_source(os.environ, predictions().models)
+    if source is None:
+        return None
+    from functions.adapters.rollout_reader import (  # noqa: PLC0415 - lazy
+        ANSWER_MAX_BYTES,
+        RolloutReader,
+    )
+    from functions.adapters.upstream.client import Upstream  # noqa: PLC0415 - lazy
+
+    bucket = Upstream(connections_max=2, answer_max_bytes=ANSWER_MAX_BYTES)
+    # A token is a secret: it goes over TLS, or not at all.
+    token = bearer_token() if source.url.startswith("https://") else None
+    return RolloutReader(bucket, token, source, note)
+
+
+@functools.cache
 def raw_predict() -> "RawPredict":
     """Return the prediction service."""
     from functions.adapters.raw_predict import RawPredict  # noqa: PLC0415 - lazy
@@ -145,6 +228,7 @@ def predictions() -> PredictSettings:
 def gate() -> "Gate":
     """Return what a ring must show before the next one opens."""
     from functions.release.gate import Gate  # noqa: PLC0415 - lazy
+    from functions.release.shadows import ShadowGate  # noqa: PLC0415 - lazy
 
     read = settings.gate_settings(os.environ)
     return Gate(
@@ -152,6 +236,11 @@ def gate() -> "Gate":
         soak_s=read.soak_s,
         patience_s=read.patience_s,
         fleet_share=read.fleet_share,
+        shadow=ShadowGate(
+            min_agreement=read.shadow_min_agreement,
+            min_count=read.shadow_min_count,
+            max_latency_ratio=read.shadow_max_latency_ratio,
+        ),
     )
 
 

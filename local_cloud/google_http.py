@@ -10,6 +10,8 @@ Source: https://cloud.google.com/apis/design/errors, "HTTP mapping"
 
 import json
 import re
+import socket
+import struct
 import sys
 import threading
 import traceback
@@ -32,6 +34,9 @@ IDLE_S = 620.0
 _POLL_S = 0.1
 """How long `shutdown` may go unnoticed."""
 
+_RESET = struct.pack("ii", 1, 0)
+"""SO_LINGER, on, with no time: closing sends RST instead of FIN."""
+
 _HTTP_STATUSES = MappingProxyType(
     {
         "INVALID_ARGUMENT": 400,
@@ -41,6 +46,7 @@ _HTTP_STATUSES = MappingProxyType(
         "NOT_FOUND": 404,
         "ALREADY_EXISTS": 409,
         "ABORTED": 409,
+        "RESOURCE_EXHAUSTED": 429,
         "INTERNAL": 500,
         "UNIMPLEMENTED": 501,
         "UNAVAILABLE": 503,
@@ -96,7 +102,18 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-Handler = Callable[[Request], Reply]
+@dataclass(frozen=True, slots=True)
+class RawReply:
+    """Writes the answer itself, be it one or not.
+
+    Attributes:
+        write: Gets the connection; says whether it may be used again.
+    """
+
+    write: Callable[[socket.socket], bool]
+
+
+Handler = Callable[[Request], Reply | RawReply]
 
 
 def json_reply(value: object, status: int = 200) -> Reply:
@@ -109,6 +126,11 @@ def error_reply(error: ApiError) -> Reply:
     """Make Google's reply for `error`."""
     fields = {"code": error.code, "message": error.message, "status": error.status}
     return json_reply({"error": fields}, error.code)
+
+
+def reset_when_closed(connection: socket.socket) -> None:
+    """Let the connection end as if this process had been killed."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
 
 
 def timestamp_now() -> str:
@@ -136,7 +158,8 @@ class Server(ThreadingHTTPServer):
     """A server that hands every request to one function."""
 
     daemon_threads = True
-    request_queue_size = 128
+    # A client may open all its connections at once; none must wait for a SYN again.
+    request_queue_size = 1024
 
     def __init__(self, address: tuple[str, int], handler: Handler) -> None:
         """Bind `address`; port 0 takes any free one."""
@@ -148,10 +171,24 @@ class Server(ThreadingHTTPServer):
         """The port that is bound."""
         return int(self.server_address[1])
 
+    def shutdown_request(
+        self, request: socket.socket | tuple[bytes, socket.socket]
+    ) -> None:
+        """End a connection; one that is to be reset is not finished first."""
+        if isinstance(request, socket.socket) and _is_to_be_reset(request):
+            self.close_request(request)
+        else:
+            super().shutdown_request(request)
+
     def handle_error(self, *_args: object) -> None:
         """Say nothing of a client that went away, and all of anything else."""
         if not isinstance(sys.exception(), ConnectionError | TimeoutError):
             traceback.print_exc()
+
+
+def _is_to_be_reset(connection: socket.socket) -> bool:
+    size = len(_RESET)
+    return connection.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, size) == _RESET
 
 
 def start(host: str, port: int, handler: Handler) -> Server:
@@ -177,6 +214,7 @@ class _Connection(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         """Read one request, answer it, and say why when that is not possible."""
+        reply: Reply | RawReply
         try:
             reply = self.server.handler(self._read_request())
         except ApiError as error:
@@ -184,7 +222,10 @@ class _Connection(BaseHTTPRequestHandler):
         except Exception:  # noqa: BLE001  the last handler of this server
             traceback.print_exc()
             reply = error_reply(ApiError("INTERNAL", "Internal error encountered."))
-        self._write(reply)
+        if isinstance(reply, RawReply):
+            self.close_connection |= not reply.write(self.connection)
+        else:
+            self._write(reply)
 
     do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = _answer  # noqa: N815
 

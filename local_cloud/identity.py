@@ -79,6 +79,8 @@ class _Server(ThreadingHTTPServer):
 class _Connection(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = IDLE_S
+    disable_nagle_algorithm = True
+    """Else a body waits 40 ms for the acknowledgement of its head."""
 
     def do_GET(self) -> None:
         """Answer; the library calls it by this name."""

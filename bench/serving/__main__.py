@@ -3,13 +3,12 @@
 import argparse
 import datetime as dt
 import importlib.metadata
-import os
 import platform
 import subprocess
 import sys
 from pathlib import Path
 
-from bench.report import draw
+from bench.report import draw, machine
 from bench.serving.cells import CELLS
 from bench.serving.entrants import ENTRANTS, LIMIT, Entrant
 from bench.serving.load import LoadError, find_wrk
@@ -145,7 +144,7 @@ def _setup(plan: Plan, place: Place) -> Setup:
     versions["Python"] = platform.python_version()
     return Setup(
         at=dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        machine=_machine(),
+        machine=machine(),
         seconds=plan.seconds,
         rounds=plan.rounds,
         versions=versions,
@@ -157,14 +156,6 @@ def _version(entrant: Entrant, place: Place) -> str:
         return importlib.metadata.version("packhorse")
     programs = place.cache / "venvs" / entrant.venv / "bin"
     return installed_version(programs, entrant.package)
-
-
-def _machine() -> str:
-    """Name the processor, its cores and the system."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    names = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
-    processor = names[0] if names else platform.machine()
-    return f"{os.cpu_count()} cores of {processor}, {platform.platform(terse=True)}"
 
 
 def _chosen(text: str | None, known: list[str]) -> list[str]:

@@ -17,6 +17,7 @@ class Cell:
         wish: A form, or `json` for the JSON that each server takes.
         is_varied: Every request's head differs and bodies take turns, so that
             no cache can answer.
+        is_awake: No core falls asleep between requests.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Cell:
     connections: int
     title: str
     is_varied: bool = False
+    is_awake: bool = False
 
     def suits(self, entrant: Entrant) -> bool:
         """Say whether the server takes part."""
@@ -36,6 +38,14 @@ CELLS: Mapping[str, Cell] = {
     for cell in (
         Cell("s_json", "S", "json", MANY, "S, JSON, 32 connections"),
         Cell("s_one", "S", "json", 1, "S, JSON, 1 connection"),
+        Cell(
+            "s_one_awake",
+            "S",
+            "json",
+            1,
+            "S, JSON, 1 connection, cores kept awake",
+            is_awake=True,
+        ),
         Cell(
             "s_varied",
             "S",

@@ -81,6 +81,7 @@ class Verdict:
 _S = "S, JSON, 32 connections, CPU"
 _VARIED = "S, JSON, no two requests alike, CPU"
 _P50 = "S, JSON, 1 connection, p50"
+_P50_AWAKE = "S, JSON, 1 connection, cores kept awake, p50"
 _T_BINARY = "T, binary, CPU"
 _T_JSON = "T, JSON, CPU"
 _T_INSTANCES = "T, instances, CPU"
@@ -97,6 +98,7 @@ RATIOS = (
     Ratio(_VARIED, 10, "s_varied", FASTAPI),
     Ratio(_VARIED, 35, "s_varied", LITSERVE),
     Ratio(_P50, 4, "s_one", TRITON, "p50_us"),
+    Ratio(_P50_AWAKE, 4, "s_one_awake", TRITON, "p50_us"),
     Ratio(_T_BINARY, 5, "t_binary", TRITON),
     Ratio(_T_JSON, 2.5, "t_json", TRITON),
     Ratio(_T_JSON, 6, "t_json", VERTEX),

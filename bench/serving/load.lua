@@ -4,6 +4,7 @@
 -- BENCH_HEADERS   "Name: value" lines
 -- BENCH_BODIES    files with a body each, one path a line; they take turns
 -- BENCH_VARIED    1: every request carries a traceparent that none had before
+-- BENCH_EXPECTED  what stands in every right answer; empty: nobody looks
 
 local bodies = {}
 for path in string.gmatch(os.getenv("BENCH_BODIES"), "[^\n]+") do
@@ -36,12 +37,28 @@ if os.getenv("BENCH_VARIED") == "1" then
   end
 end
 
+local threads = {}
+function setup(thread)
+  threads[#threads + 1] = thread
+end
+
+wrong = 0
+local expected = os.getenv("BENCH_EXPECTED") or ""
+if expected ~= "" then
+  function response(status, headers, body)
+    if not string.find(body, expected, 1, true) then wrong = wrong + 1 end
+  end
+end
+
 function done(summary, latency)
+  local others = 0
+  for _, thread in ipairs(threads) do others = others + thread:get("wrong") end
   local errors = summary.errors
   io.write(string.format(
     '{"requests":%d,"seconds":%.6f,"p50_us":%d,"p90_us":%d,"p99_us":%d,' ..
-    '"refused":%d,"broken":%d}\n',
+    '"refused":%d,"broken":%d,"wrong":%d}\n',
     summary.requests, summary.duration / 1e6,
     latency:percentile(50), latency:percentile(90), latency:percentile(99),
-    errors.status, errors.connect + errors.read + errors.write + errors.timeout))
+    errors.status, errors.connect + errors.read + errors.write + errors.timeout,
+    others))
 end

@@ -34,12 +34,14 @@ class Load:
     Attributes:
         requests: Of one kind; their bodies take turns.
         is_varied: Whether every request's head differs.
+        expected: What must stand in every answer; empty to look at none.
     """
 
     path: str
     requests: Sequence[Request]
     connections: int
     is_varied: bool = False
+    expected: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ def run_load(
     """Send the load for so long, and see what it cost.
 
     Raises:
-        LoadError: Some request was not answered by 200.
+        LoadError: Some request was not answered by 200, or not by what is expected.
     """
     command = _command(port, load, seconds)
     environ = os.environ | _environ(load, directory)
@@ -126,6 +128,7 @@ def _environ(load: Load, directory: Path) -> dict[str, str]:
         "BENCH_HEADERS": "".join(f"{name}: {value}\n" for name, value in headers),
         "BENCH_BODIES": "\n".join(map(str, paths)),
         "BENCH_VARIED": "1" if load.is_varied else "0",
+        "BENCH_EXPECTED": load.expected,
     }
 
 
@@ -167,4 +170,6 @@ def _read_result(output: str) -> dict[str, float]:
     result: dict[str, float] = json.loads(lines[0])
     if result["refused"] or result["broken"] or not result["requests"]:
         raise LoadError(f"not all was answered by 200: {lines[0]}")
+    if result["wrong"]:
+        raise LoadError(f"some answers were wrong: {lines[0]}")
     return result

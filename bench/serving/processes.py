@@ -30,11 +30,13 @@ class Memory:
             onnxruntime into all, which would halve everybody's share.
         pss_mib: The proportional share as the kernel counts it here.
         rss_mib: Resident; shared pages count once for each process.
+        busiest_rss_mib: That of the one process that has worked most.
     """
 
     alone_mib: float
     pss_mib: float
     rss_mib: float
+    busiest_rss_mib: float
     processes: int
 
 
@@ -92,11 +94,15 @@ class Tree:
     def memory(self) -> Memory:
         """Return what the tree holds now."""
         pids = self.pids()
-        mappings = [mapping for pid in pids for mapping in read_mappings(pid)]
+        of_each = [read_mappings(pid) for pid in pids]
+        mappings = [mapping for mappings in of_each for mapping in mappings]
+        rss_mib = [sum(m.kib["Rss"] for m in each) / 1024 for each in of_each]
+        worked_s = [_cpu_s(pid) for pid in pids]
         return Memory(
             alone_mib=_alone_kib(mappings) / 1024,
             pss_mib=sum(m.kib["Pss"] for m in mappings) / 1024,
-            rss_mib=sum(m.kib["Rss"] for m in mappings) / 1024,
+            rss_mib=sum(rss_mib),
+            busiest_rss_mib=rss_mib[worked_s.index(max(worked_s))],
             processes=len(pids),
         )
 

@@ -15,6 +15,7 @@ MARKS = Marks(
     "<!-- to here -->",
 )
 
+_LATENCIES = frozenset({"s_one", "s_one_awake"})
 _WORDS = {True: "yes", False: "**no**", None: "not measured"}
 
 
@@ -43,9 +44,9 @@ def cells_table(results: Results) -> str:
         for name, cell in CELLS.items()
         if any(window.cell == name for window in results.windows)
     ]
-    columns = [(c.name, c.title, "cpu_us") for c in cells]
+    columns = [(c.name, c.title, "cpu_us") for c in cells if not c.is_awake]
     columns += [
-        (c.name, f"{c.title}: p50", "p50_us") for c in cells if c.name == "s_one"
+        (c.name, f"{c.title}: p50", "p50_us") for c in cells if c.name in _LATENCIES
     ]
     header = ("", *(title for _, title, _ in columns))
     rows = [

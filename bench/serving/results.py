@@ -8,7 +8,10 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 Kind = TypeVar("Kind")
 
@@ -126,7 +129,7 @@ class Writer:
         path.write_text("")
         self._path = path
 
-    def write(self, result: Setup | Start | Window | LeftOut) -> None:
+    def write(self, result: "DataclassInstance") -> None:
         """Append one line."""
         line = json.dumps({"kind": type(result).__name__, **asdict(result)})
         with self._path.open("a") as file:
@@ -140,20 +143,19 @@ def read_results(path: Path) -> Results:
         ValueError: The file says nothing of how it was measured.
     """
     documents = [json.loads(line) for line in path.read_text().splitlines()]
-    setups = list(_of_kind(documents, Setup))
+    setups = list(of_kind(documents, Setup))
     if not setups:
         raise ValueError(f"expected results of the bench, came {path}")
     return Results(
         setup=setups[0],
-        starts=tuple(_of_kind(documents, Start)),
-        windows=tuple(_of_kind(documents, Window)),
-        left_out=tuple(_of_kind(documents, LeftOut)),
+        starts=tuple(of_kind(documents, Start)),
+        windows=tuple(of_kind(documents, Window)),
+        left_out=tuple(of_kind(documents, LeftOut)),
     )
 
 
-def _of_kind(
-    documents: Iterable[dict[str, object]], kind: type[Kind]
-) -> Iterable[Kind]:
+def of_kind(documents: Iterable[dict[str, object]], kind: type[Kind]) -> Iterable[Kind]:
+    """Return the results of one kind among the lines of a file."""
     for document in documents:
         if document["kind"] == kind.__name__:
             values = {k: v for k, v in document.items() if k != "kind"}

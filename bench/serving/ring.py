@@ -1,9 +1,10 @@
 """The ring: starts in turn, then windows of load in turn, round after round."""
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass
 
+from bench.awake import kept_awake
 from bench.serving.cells import MANY, Cell
 from bench.serving.entrants import Entrant
 from bench.serving.load import Load, LoadError, run_load
@@ -166,7 +167,10 @@ class Ring:
         )
         bodies = self._place.directory(f"load-{server.entrant.name}-{cell.name}")
         try:
-            shown = run_load(server.tree, server.port, load, bodies, self._plan.seconds)
+            with kept_awake() if cell.is_awake else nullcontext():
+                shown = run_load(
+                    server.tree, server.port, load, bodies, self._plan.seconds
+                )
         except LoadError as error:
             self._drop(server.entrant, cell.name, str(error))
             return

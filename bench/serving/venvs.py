@@ -18,13 +18,18 @@ class VenvError(Exception):
     """An environment could not be made here."""
 
 
-def make_venv(name: str, directory: Path) -> Path:
+def make_venv(name: str, directory: Path, pins: Path = REQUIREMENTS) -> Path:
     """Return the environment's folder of programs; install what is missing.
+
+    Args:
+        name: Of the environment, and of its requirement file.
+        directory: Where environments lie.
+        pins: Where requirement files lie.
 
     Raises:
         VenvError: It cannot be installed here.
     """
-    requirements = REQUIREMENTS / f"{name}.txt"
+    requirements = pins / f"{name}.txt"
     mark = directory / name / ".complete"
     digest = hashlib.sha256(requirements.read_bytes()).hexdigest()
     if not mark.exists() or mark.read_text() != digest:

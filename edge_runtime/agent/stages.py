@@ -96,15 +96,16 @@ _TROUBLES = (
 )
 _EVENTS = (
     (WaitError, Event.WAITING),
+    # Serving is stopped, or starts again: no word on the release.
+    (NoSupervisorError, Event.WAITING),
     (SupersededError, Event.SUPERSEDED),
     (FellBackError, Event.FELL_BACK),
     (ReleaseRefusedError, Event.REFUSED),
     (DamagedError, Event.DAMAGED),
 )
 _NOT_COUNTED = (
-    *(WaitError, SupersededError, ReleaseRefusedError, UnavailableError),
-    # Serving stopped for maintenance, or starts again: no word on the release.
-    NoSupervisorError,
+    *(WaitError, NoSupervisorError),
+    *(SupersededError, ReleaseRefusedError, UnavailableError),
 )
 
 
@@ -127,6 +128,8 @@ def _outcome_of(error: Exception, deployment: Deployment) -> Outcome:
     wait = ""
     if isinstance(error, WaitError):
         event, wait = Event.HELD if error.is_hold else event, error.kind
+    elif isinstance(error, NoSupervisorError):
+        wait = "supervisor"
     if event is Event.FAILED and is_counted and is_last:
         event = Event.EXHAUSTED
     measures = error.measures if isinstance(error, ReleaseRefusedError) else {}
@@ -199,6 +202,8 @@ def _switch(deployment: Deployment, tools: Tools) -> Measures:
         return {}
     slot, active = _candidate(deployment, tools), tools.slots.active()
     former = active.release if active else None
+    # Before the site stops anything for a switch that nobody could do.
+    tools.supervisor.status()
     tools.site.before_switch(deployment, former)
     try:
         took_s = serve_slot(

@@ -166,7 +166,9 @@ def _either(
     if "instances" in document:
         return _predict(model, envelope, document, binary)
     if "inputs" in document:
-        return _infer(model, envelope, document, binary)
+        # This is Vertex AI's route. Of an answer's headers its type alone is passed
+        # on, so binary outputs that a request in JSON asked for need it too.
+        return _infer(model, envelope._replace(is_vertex=True), document, binary)
     raise TensorError("a request needs 'instances' or 'inputs'")
 
 

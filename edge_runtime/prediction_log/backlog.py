@@ -4,7 +4,8 @@ import threading
 import time
 from queue import Empty, SimpleQueue
 
-from edge_runtime.prediction_log.entry import Entry
+from edge_runtime.held_bytes import held_bytes
+from packhorse.inference.prediction import Entry
 
 ENTRIES_MAX = 1024
 """A second's worth where a thousand requests a second are kept."""
@@ -37,7 +38,7 @@ class Backlog:
 
     def put(self, entry: Entry) -> bool:
         """Add `entry`, or drop it and say so where there is no room."""
-        held = entry.held_bytes()
+        held = _held_by(entry)
         with self._offering:  # never held by the writer
             waiting_bytes = self._put_bytes - self._taken_bytes
             if (
@@ -79,3 +80,13 @@ class Backlog:
     def forget(self, held_bytes: int) -> None:
         """Count memory as free again; on the writer's thread."""
         self._taken_bytes += held_bytes
+
+
+def _held_by(entry: Entry) -> int:
+    """Return how much memory lives as long as this entry, nearly."""
+    held = 0
+    for array in entry.inputs.values():
+        held += held_bytes(array)
+    for array in entry.outputs.values():
+        held += held_bytes(array)
+    return held

@@ -3,17 +3,22 @@
 Made once in each process that answers, after the last fork: it has a thread.
 """
 
+import random
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge_runtime.prediction_log.backlog import Backlog
-from edge_runtime.prediction_log.entry import Entry
-from edge_runtime.prediction_log.sampler import Sampler
 from edge_runtime.prediction_log.segment import FREE_MIN_BYTES
 from edge_runtime.prediction_log.writer import Pace, Writer
 from edge_runtime.settings.serve_settings import LogSettings
+from packhorse.inference.prediction import Entry
+from packhorse.sampler import Sampler
+
+_KERNEL = random.SystemRandom()
+"""Processes that forked from one another draw apart from it."""
 
 CLOSE_S = 2.0
 """How long the end of a process waits for a disk that may be slow."""
@@ -56,7 +61,9 @@ class PredictionLog:
     ) -> None:
         """Write to segments in `directory`, which is made when it is needed."""
         is_on = settings.policy != "off" and settings.ratio > 0.0
-        self._sampler = Sampler(settings.ratio if is_on else 0.0)
+        self._sampler = Sampler(
+            settings.ratio if is_on else 0.0, _KERNEL.random, time.monotonic
+        )
         self.wants = self._sampler.wants
         self._backlog = Backlog()
         self._writer = Writer(

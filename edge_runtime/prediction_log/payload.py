@@ -16,8 +16,8 @@ import numpy as np
 import orjson
 
 from packhorse.inference.binary import decode_bytes, encode_bytes
-from packhorse.inference.datatypes import datatype_of
 from packhorse.inference.layout import make_layout
+from packhorse.inference.prediction import describe_tensor
 from packhorse.inference.signature import Arrays
 from packhorse.manifest import TensorSpec
 
@@ -38,19 +38,6 @@ def encode_payload(document: Document, data: Iterable[Data]) -> Parts | None:
     if len(head) > JSON_MAX_BYTES:
         return None
     return (_LENGTH.pack(len(head)), head, *data)
-
-
-def describe_tensor(name: str, array: np.ndarray) -> Document:
-    """Say what a tensor is, without its elements.
-
-    Raises:
-        KeyError: It has no datatype of ours.
-    """
-    return {
-        "name": name,
-        "datatype": datatype_of(array.dtype),
-        "shape": list(array.shape),
-    }
 
 
 def keep_tensors(arrays: Arrays, data: list[Data]) -> list[Document]:

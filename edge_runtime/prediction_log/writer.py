@@ -11,12 +11,12 @@ from pathlib import Path
 
 from edge_runtime.log import log
 from edge_runtime.prediction_log.backlog import Backlog
-from edge_runtime.prediction_log.entry import Entry
 from edge_runtime.prediction_log.payload import Parts, length_of
 from edge_runtime.prediction_log.records import encode_dropped, encode_prediction
 from edge_runtime.prediction_log.segment import FREE_MIN_BYTES, Segment
 from edge_runtime.prediction_log.segments import Segments
 from edge_runtime.settings.serve_settings import LogSettings
+from packhorse.inference.prediction import Entry
 
 _REASONS = ("disk", "too_large", "unencodable")
 

@@ -19,6 +19,12 @@ from functions.release.rollout import (
     RolloutRecord,
     RolloutState,
 )
+from functions.release.shadows import (
+    STANDARD,
+    ShadowCounts,
+    ShadowGate,
+    shadow_objection,
+)
 from packhorse.assignment import device_position
 
 ROLLOUT_ID_TRIES = 16
@@ -45,12 +51,14 @@ class Gate:
         patience_s: Time after which devices that stay silent are passed over,
             if others succeeded and none failed, in seconds.
         fleet_share: Share of the fleet that the first ring may admit, in (0, 1].
+        shadow: What the candidate must show on the cloud's live requests.
     """
 
     min_success_ratio: float
     soak_s: float
     patience_s: float
     fleet_share: float
+    shadow: ShadowGate = STANDARD
 
     def __post_init__(self) -> None:
         """Refuse a gate that cannot hold anything back."""
@@ -197,6 +205,20 @@ def first_share(
     raise RolloutError(
         f"no share of a ring of {len(devices)} admits 1 to {limit_devices} devices"
     )
+
+
+def shadow_obstacle(record: RolloutRecord, counts: ShadowCounts, gate: Gate) -> str:
+    """Say why shadow runs halt a rollout; empty where they do not.
+
+    Args:
+        record: The rollout.
+        counts: What they found since a person resumed it last.
+        gate: What they must show.
+    """
+    if record.is_over or record.state is RolloutState.HALTED:
+        return ""
+    objection = shadow_objection(counts, gate.shadow)
+    return f"shadow runs: {objection}" if objection else ""
 
 
 def failure_reason(record: RolloutRecord, counts: Mapping[int, RingCounts]) -> str:

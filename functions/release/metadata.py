@@ -88,7 +88,7 @@ def is_signed(delegator: Root | Targets, role: str, metadata: Metadata[T]) -> bo
     return True
 
 
-def check_content(body: bytes, named: MetaFile, *, what: str) -> None:
+def check_content(body: bytes, named: MetaFile | TargetFile, *, what: str) -> None:
     """Refuse a file that is not the one that was named.
 
     Raises:

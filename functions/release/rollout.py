@@ -55,6 +55,8 @@ class RolloutRecord:
         withdrawn: Releases that never come back.
         reason: Why it halted or was withdrawn, for people.
         published_sequence: The last sequence whose document was signed.
+        resumed_at: When a person last let it go on: what shadow runs of before
+            found has been looked at, and halts it no more.
     """
 
     model: str
@@ -72,6 +74,7 @@ class RolloutRecord:
     reason: str = ""
     published_sequence: int = field(default=0)
     enrolled_before: datetime | None = None
+    resumed_at: datetime | None = None
 
     def __post_init__(self) -> None:
         """Refuse a record that no change can have made."""
@@ -221,7 +224,7 @@ def resume(record: RolloutRecord, *, at: datetime) -> RolloutRecord:
             f"wider by itself when its gate passes"
         )
     state = RolloutState.OPEN if record.shares else RolloutState.WAITING
-    return _next(record, state=state, opened_at=at, reason="")
+    return _next(record, state=state, opened_at=at, resumed_at=at, reason="")
 
 
 def withdraw(record: RolloutRecord, release: Release, *, reason: str) -> RolloutRecord:

@@ -33,6 +33,7 @@ def encode_record(record: RolloutRecord) -> dict[str, object]:
         "enrolled_before": (
             record.enrolled_before.isoformat() if record.enrolled_before else None
         ),
+        "resumed_at": record.resumed_at.isoformat() if record.resumed_at else None,
         "traffic_percent": record.traffic_percent,
         "withdrawn": [str(release) for release in record.withdrawn],
         "reason": record.reason,
@@ -45,6 +46,7 @@ def decode_record(value: object) -> RolloutRecord:
     fields = Fields(value, "a rollout record")
     shares = Fields(by_ring := fields.mapping("shares"), "the shares")
     before = fields.optional("enrolled_before")
+    resumed = fields.optional("resumed_at")
     return RolloutRecord(
         model=fields.text("model"),
         sequence=fields.integer("sequence"),
@@ -59,6 +61,7 @@ def decode_record(value: object) -> RolloutRecord:
         enrolled_before=(
             None if before is None else datetime.fromisoformat(str(before))
         ),
+        resumed_at=None if resumed is None else datetime.fromisoformat(str(resumed)),
         traffic_percent=fields.integer("traffic_percent"),
         withdrawn=tuple(
             parse_release(str(name))

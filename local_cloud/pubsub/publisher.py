@@ -69,7 +69,7 @@ class Publisher:
         return Empty()
 
     def publish(
-        self, request: types.PublishRequest, _context: grpc.ServicerContext
+        self, request: types.PublishRequest, _context: grpc.ServicerContext | None
     ) -> types.PublishResponse:
         """Keep messages; answered when they are on the disk."""
         names.check_topic(request.topic)

@@ -1,5 +1,6 @@
 """The server: the listening port, the data, the pushing and the housekeeping."""
 
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -10,8 +11,10 @@ import grpc
 
 from local_cloud.pubsub import backlog, catalogue, outcomes
 from local_cloud.pubsub.database import Database
+from local_cloud.pubsub.front import Front
 from local_cloud.pubsub.lanes import PAUSE_MAX_S
 from local_cloud.pubsub.posts import Poster
+from local_cloud.pubsub.publisher import Publisher
 from local_cloud.pubsub.push import Pusher
 from local_cloud.pubsub.rpc import Handlers
 from local_cloud.pubsub.tokens import TokenSource
@@ -78,8 +81,15 @@ class Server:
                 ("grpc.keepalive_permit_without_calls", 1),
             ],
         )
-        self.port = _bind(self._grpc, settings)
+        listening = _listen(settings)
+        self.port = listening.getsockname()[1]
+        inner = self._grpc.add_insecure_port("127.0.0.1:0")
         self._grpc.start()
+        self._front = Front(
+            listening,
+            ("127.0.0.1", inner),
+            lambda request: Publisher(self._database).publish(request, None),
+        )
         self._pusher.start()
         self._housekeeper = threading.Thread(target=self._keep_house, daemon=True)
         self._housekeeper.start()
@@ -88,6 +98,7 @@ class Server:
         """Stop; what was answered is kept."""
         self._is_stopping.set()
         self._pusher.stop()
+        self._front.stop()
         self._grpc.stop(grace=0.5).wait()
         self._housekeeper.join()
         self._database.close()
@@ -105,8 +116,9 @@ class Server:
             checked_at = now if now - checked_at > RETENTION_CHECK_S else checked_at
 
 
-def _bind(server: grpc.Server, settings: Settings) -> int:
+def _listen(settings: Settings) -> socket.socket:
+    address = (settings.host, settings.port)
     try:
-        return server.add_insecure_port(f"{settings.host}:{settings.port}")
-    except RuntimeError as error:
+        return socket.create_server(address, backlog=128)
+    except OSError as error:
         raise OSError(f"cannot listen on {settings.host}:{settings.port}") from error

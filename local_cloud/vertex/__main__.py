@@ -15,7 +15,8 @@ def main() -> None:
     settings = read_settings()
     wait_for_stop = take_stop_signals()
     stand = Stand(settings)
-    print(f"vertex: listening on http://{settings.host}:{stand.port}", flush=True)  # noqa: T201  its one line for the log
+    urls = [f"http://{settings.host}:{port}" for port in (stand.port, stand.own_port)]
+    print(f"vertex: listening on {urls[0]} and, dedicated, on {urls[1]}", flush=True)  # noqa: T201  its one line for the log
     wait_for_stop()
     stand.close()
 
@@ -33,6 +34,7 @@ def read_settings(arguments: list[str] | None = None) -> Settings:
         serving_command=_command(flags.serving_command),
         host=flags.host,
         port=flags.port,
+        own_port=flags.dedicated_port,
         project=flags.project,
         location=flags.location,
         endpoints=dict(flags.endpoint),
@@ -47,6 +49,12 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--host", default="127.0.0.1", help="address to listen on")
     add("--port", type=int, default=0, help="port to listen on; 0 takes any")
+    add(
+        "--dedicated-port",
+        type=int,
+        default=0,
+        help="port of all dedicated hosts and private addresses; 0 takes any",
+    )
     add("--data", type=Path, required=True, help="directory of everything it keeps")
     add(
         "--serving-command",

@@ -25,7 +25,8 @@ HOST = "127.0.0.1"
 STARTUP_PERIOD_S = 0.1
 """How often a container that never was healthy is asked."""
 RESTART_PAUSE_S = 1.0
-PREDICT_MAX_BYTES = 32 * 1024 * 1024
+CONNECTIONS = 256
+"""Kept to one container: above what a client opens, so that none is thrown away."""
 _LOG_TAIL_BYTES = 2000
 _TETHER = Path(__file__).with_name("tether.py")
 
@@ -42,7 +43,8 @@ class Watch:
         health_timeout_s: A health answer that takes longer is a failure.
         health_period_s: Time between two looks at a container that was healthy.
         failures_allowed: So many failures in a row stop its traffic.
-        predict_timeout_s: A prediction that takes longer is given up.
+        predict_timeout_s: A prediction on a shared endpoint that takes longer is
+            given up, and requests in flight at the stop get so long.
     """
 
     health_timeout_s: float = 10.0
@@ -95,7 +97,9 @@ class Container:
             return lines[-1] if lines else ""
         return ""
 
-    def predict(self, body: bytes, content_type: str) -> urllib3.BaseHTTPResponse:
+    def predict(
+        self, body: bytes, content_type: str, *, timeout_s: float
+    ) -> urllib3.BaseHTTPResponse:
         """Post `body` to the predict route.
 
         Raises:
@@ -109,6 +113,7 @@ class Container:
             headers={"Content-Type": content_type, "Accept-Encoding": "identity"},
             retries=False,
             redirect=False,
+            timeout=urllib3.Timeout(total=timeout_s),
         )
 
     @contextlib.contextmanager
@@ -137,8 +142,7 @@ class Container:
         shutil.rmtree(self._place, ignore_errors=True)
 
     def _open_pool(self) -> urllib3.HTTPConnectionPool:
-        timeout = urllib3.Timeout(total=self._launch.watch.predict_timeout_s)
-        return urllib3.HTTPConnectionPool(HOST, self._port, maxsize=32, timeout=timeout)
+        return urllib3.HTTPConnectionPool(HOST, self._port, maxsize=CONNECTIONS)
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         """Start the process in an empty directory, as in a fresh container."""

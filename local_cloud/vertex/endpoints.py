@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from local_cloud.documents import Document, Transaction, as_document
 from local_cloud.google_http import ApiError, timestamp_now
-from local_cloud.vertex import names
+from local_cloud.vertex import kinds, names
 from local_cloud.vertex.filters import parse_filter
 from local_cloud.vertex.splits import (
     THE_NEW_ONE,
@@ -42,7 +42,8 @@ def create(
         raise ApiError("ALREADY_EXISTS", f"The Endpoint {name} exists already.")
     stamp = timestamp_now()
     empty: Document = {"deployedModels": [], "trafficSplit": {}}
-    _save(work, {**body, **empty, "name": name, "createTime": stamp})
+    own = {**kinds.own_fields(name, body), **empty}
+    _save(work, {**body, **own, "name": name, "createTime": stamp})
     return name
 
 
@@ -84,6 +85,13 @@ def change(
         check_split(split, deployed_ids(endpoint))
         fields["trafficSplit"] = split
     return _save(work, {**endpoint, **fields})
+
+
+def set_connection(work: Transaction, name: str, config: object) -> Document:
+    """Overwrite `clientConnectionConfig`, with the time a prediction may take."""
+    changed = {**read(work, name), "clientConnectionConfig": config}
+    kinds.inference_timeout_s(changed)
+    return _save(work, changed)
 
 
 def remove(work: Transaction, name: str) -> None:

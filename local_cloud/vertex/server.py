@@ -9,7 +9,10 @@ from local_cloud.documents import Store
 from local_cloud.vertex import endpoints
 from local_cloud.vertex.api import Api
 from local_cloud.vertex.container import Launch, Watch
+from local_cloud.vertex.control import Control
+from local_cloud.vertex.faults import Faults
 from local_cloud.vertex.fleet import Fleet
+from local_cloud.vertex.kinds import Door
 from local_cloud.vertex.prediction import Predictor
 from local_cloud.vertex.worker import Worker
 
@@ -22,7 +25,8 @@ class Settings:
         data: Directory of everything it keeps.
         serving_command: Starts a serving container, whatever image was uploaded.
         host: Address to listen on.
-        port: Port to listen on; 0 takes any.
+        port: Port of the region's host; 0 takes any.
+        own_port: Port of all dedicated hosts and private addresses; 0 takes any.
         project: Project of the endpoints made at the start.
         location: Location of the endpoints made at the start.
         endpoints: Display names of the endpoints made at the start, by id.
@@ -35,6 +39,7 @@ class Settings:
     serving_command: tuple[str, ...]
     host: str = "127.0.0.1"
     port: int = 0
+    own_port: int = 0
     project: str = "packhorse-demo"
     location: str = "europe-west4"
     endpoints: Mapping[str, str] = field(default_factory=dict)
@@ -57,15 +62,29 @@ class Stand:
         timeout_s = settings.deploy_timeout_s
         self._fleet = Fleet(launch, deploy_timeout_s=timeout_s)
         worker = Worker(self._store, self._fleet)
-        api = Api(self._store, worker, Predictor(self._store, self._fleet))
+        faults = Faults()
+        shared_s = settings.watch.predict_timeout_s
+        predictor = Predictor(
+            self._store, self._fleet, faults, shared_timeout_s=shared_s
+        )
+        api = Api(self._store, worker, predictor, faults)
+        control = Control(faults)
         worker.take_up()
-        self._server = google_http.start(settings.host, settings.port, api.handle)
-        self.port = self._server.port
+        ports = {Door.SHARED: settings.port, Door.OWN: settings.own_port}
+        self._servers = {
+            door: google_http.start(
+                settings.host, port, control.before(api.handler(door))
+            )
+            for door, port in ports.items()
+        }
+        self.port = self._servers[Door.SHARED].port
+        self.own_port = self._servers[Door.OWN].port
 
     def close(self) -> None:
         """Stop listening, then stop every container."""
-        self._server.shutdown()
-        self._server.server_close()
+        for server in self._servers.values():
+            server.shutdown()
+            server.server_close()
         self._fleet.stop_all()
 
     def _make_endpoints(self, settings: Settings) -> None:

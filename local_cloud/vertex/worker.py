@@ -24,7 +24,8 @@ class Worker:
         self._fleet = fleet
         self._tasks: dict[str, Callable[[str, Document], None]] = {
             "upload": self._upload,
-            "create_endpoint": self._create_endpoint,
+            "create_endpoint": self._show_endpoint,
+            "update_endpoint": self._show_endpoint,
             "deploy": self._deploy,
             "undeploy": self._undeploy,
             "delete": self._delete,
@@ -71,7 +72,7 @@ class Worker:
             response: Document = {"model": model, "modelVersionId": number}
             operations.succeed(work, name, "UploadModelResponse", response)
 
-    def _create_endpoint(self, name: str, task: Document) -> None:
+    def _show_endpoint(self, name: str, task: Document) -> None:
         with self._store.transaction() as work:
             endpoint = endpoints.read(work, str(task["endpoint"]))
             operations.succeed(work, name, "Endpoint", endpoint)

@@ -46,6 +46,7 @@ def print_all(document: Row, *, is_full: bool) -> None:
     console = open_console()
     _print_releases(console, document, is_full=is_full)
     _print_rollouts(console, document, is_full=is_full)
+    _print_shadows(console, document, is_full=is_full)
     print_device_rows(console, document, is_full=is_full)
     _print_refusals(console, document, is_full=is_full)
     waiting = document.get("pending_events")
@@ -120,6 +121,30 @@ def _print_rollouts(console: Console, document: Row, *, is_full: bool) -> None:
                 as_text(f"{row.get('model')}: ") + reason_text(row, is_full=is_full)
             )
     console.print()
+
+
+def _print_shadows(console: Console, document: Row, *, is_full: bool) -> None:
+    rows = rows_of(document, "shadows")
+    if not rows:
+        return
+    table = new_table(
+        "Shadow runs", "candidate", "beside", "compared", "alike", "time", "why"
+    )
+    for row in rows:
+        table.add_row(
+            as_text(row.get("candidate")),
+            as_text(row.get("live")),
+            as_text(row.get("compared")),
+            as_text(_number(row, "agreement", "{:.1%}")),
+            as_text(_number(row, "latency_ratio", "x {:.2f}")),
+            reason_text(row, is_full=is_full),
+        )
+    console.print(table)
+
+
+def _number(row: Row, name: str, form: str) -> str:
+    value = row.get(name)
+    return form.format(value) if isinstance(value, int | float) else ""
 
 
 def _print_refusals(console: Console, document: Row, *, is_full: bool) -> None:

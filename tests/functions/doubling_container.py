@@ -59,6 +59,7 @@ class Serving(BaseHTTPRequestHandler):
 
 if RELEASE == "magika@7":
     raise SystemExit("this model does not load")
+ThreadingHTTPServer.request_queue_size = 1024
 ThreadingHTTPServer(
     ("127.0.0.1", int(os.environ["AIP_HTTP_PORT"])), Serving
 ).serve_forever()

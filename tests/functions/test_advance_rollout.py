@@ -2,7 +2,7 @@
 
 import json
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from google.cloud import storage
@@ -10,6 +10,7 @@ from google.cloud import storage
 from functions.errors import NotFoundError
 from functions.release import rollout
 from functions.release.rollout import RolloutState
+from functions.release.shadows import ShadowCounts, ShadowReport
 from packhorse.assignment import assigned_offer, decode_rollout, device_position
 from packhorse.names import Release
 from packhorse.report import DeviceState, Report
@@ -64,6 +65,12 @@ class Fleet:
             device, self.sequence, NOW, release, self.document.rollout_id, state, reason
         )
         self.ledger.record_report(report, digest=str(self.sequence), at=NOW)
+
+    def shadow(self, letter, counts):
+        """Report what shadow runs found just now."""
+        now = datetime.now(UTC)
+        report = ShadowReport(letter * 32, ONE, TWO, now, counts)
+        self.ledger.record_shadows(report, at=now)
 
     def roll_out(self, release, devices):
         self.offer(release)
@@ -171,6 +178,26 @@ def test_a_bad_release_withdraws_itself_and_no_caller_ever_meets_it(two_rings):
     assert two_rings.document.stable.release == ONE
     assert two_rings.traffic() == {"magika@1": 100}
     assert two_rings.deployed() == ["magika@1"]
+
+
+def test_shadow_runs_that_disagree_halt_until_a_person_has_looked(two_rings):
+    two_rings.roll_out(ONE, DEVICES)
+    two_rings.offer(TWO)
+    two_rings.tick_until(RolloutState.OPEN, 0)
+    two_rings.shadow("a", ShadowCounts(agreed=90, differed=9))
+    assert two_rings.tick().state is RolloutState.OPEN
+
+    two_rings.shadow("b", ShadowCounts(differed=1, reason="output 'y' differs"))
+    record = two_rings.tick_until(RolloutState.HALTED)
+
+    assert "of 100 live requests 90.0% were answered alike" in record.reason
+    assert "output 'y' differs" in record.reason
+    assert two_rings.document.is_held
+
+    # Later than what was counted, which is counted by the minute.
+    resumed = rollout.resume(record, at=datetime.now(UTC) + timedelta(minutes=1))
+    two_rings.ledger.save_rollout(resumed, expected_sequence=record.sequence)
+    assert two_rings.tick().state is RolloutState.OPEN
 
 
 def test_a_withdrawn_stable_release_gives_way_in_one_pass(two_rings):

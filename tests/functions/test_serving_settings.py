@@ -85,11 +85,110 @@ def test_the_workflow_is_named_in_full():
         settings.workflow_settings({"RELEASE_WORKFLOW": "release"})
 
 
-def test_a_pin_is_optional_and_enforced_only_when_asked():
-    free = settings.predict_settings(BASE)
-    pinned = {**BASE, "MODEL_PIN": '{"magika": "magika@2"}', "MODEL_PIN_ENFORCE": "1"}
-    bound = settings.predict_settings(pinned)
+DEDICATED = {
+    "name": ENDPOINT,
+    "kind": "dedicated",
+    "url": "https://1.l-2.prediction.vertexai.goog/",
+    "timeout_s": 600,
+}
 
-    assert (free.pins, free.is_pin_enforced, free.timeout_s) == ({}, False, 60.0)
-    assert (bound.pins, bound.is_pin_enforced) == ({"magika": "magika@2"}, True)
-    assert bound.endpoints == {"magika": ENDPOINT}
+
+def predict_settings(entry=NAMED, **env):
+    models = json.dumps({"magika": entry})
+    return settings.predict_settings({**BASE, "MODEL_ENDPOINTS": models, **env})
+
+
+def test_a_pin_is_optional_and_enforced_only_when_asked():
+    free = predict_settings().models["magika"]
+    bound = predict_settings(
+        MODEL_PIN='{"magika": "magika@2"}', MODEL_PIN_ENFORCE="1"
+    ).models["magika"]
+
+    assert (free.pin, free.is_pin_enforced) == ("", False)
+    assert (bound.pin, bound.is_pin_enforced) == ("magika@2", True)
+
+
+def test_an_endpoint_is_shared_unless_it_says_otherwise():
+    found = predict_settings().models["magika"].serving
+
+    assert (found.name, found.kind) == (ENDPOINT, "shared")
+    assert found.url == "https://europe-west4-aiplatform.googleapis.com"
+    assert (found.request_max_bytes, found.timeout_s) == (1_500_000, 60.0)
+
+
+@pytest.mark.parametrize("kind", ["dedicated", "psc"])
+def test_an_endpoint_with_a_host_of_its_own_takes_more_and_longer(kind):
+    entry = {"serving": {**DEDICATED, "kind": kind}}
+
+    model = predict_settings(entry).models["magika"]
+
+    assert model.serving.url == "https://1.l-2.prediction.vertexai.goog"
+    assert (model.serving.request_max_bytes, model.serving.timeout_s) == (10**7, 600.0)
+    assert model.candidate is None
+
+
+def test_an_endpoint_that_says_more_is_still_deployed_to():
+    env = {
+        **BASE,
+        "MODEL_ENDPOINTS": json.dumps({"m": {**NAMED, "serving": DEDICATED}}),
+    }
+
+    assert settings.model_endpoints(env)["m"].serving == ENDPOINT
+
+
+@pytest.mark.parametrize(
+    ("serving", "why"),
+    [
+        ({**DEDICATED, "kind": "private"}, "kind"),
+        ({**DEDICATED, "url": "ftp://x"}, "url"),
+        ({"name": ENDPOINT, "kind": "psc"}, "url"),
+        ({"name": ENDPOINT, "url": "https://x"}, "no url"),
+        ({"name": ENDPOINT, "timeout_s": 61}, "timeout_s"),
+        ({**DEDICATED, "timeout_s": 3601}, "timeout_s"),
+        ({**DEDICATED, "timeout_s": "60"}, "timeout_s"),
+        ({**DEDICATED, "timeout_s": True}, "timeout_s"),
+        ({**DEDICATED, "host": "x"}, "host"),
+        ({"kind": "dedicated"}, "endpoints/E"),
+    ],
+)
+def test_an_endpoint_that_contradicts_itself_is_refused(serving, why):
+    with pytest.raises(SettingsError, match=f"MODEL_ENDPOINTS.*{why}"):
+        predict_settings({"serving": serving})
+
+
+def test_what_is_set_for_some_models_reaches_them():
+    found = predict_settings(
+        SHADOW_SHARE='{"magika": 0.05}',
+        RETRY_TIMEOUTS="magika",
+        PREDICT_LOG="full",
+        PREDICT_LOG_RATIO="0.5",
+        PREDICT_TIMEOUT_S="2.5",
+    )
+
+    model = found.models["magika"]
+    assert (model.shadow_share, model.retries_timeouts) == (0.05, True)
+    assert model.serving.timeout_s == 2.5
+    assert (found.log_policy, found.log_ratio) == ("full", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("MODEL_PIN", '{"other": "other@1"}'),
+        ("MODEL_PIN", '{"magika": "other@1"}'),
+        ("MODEL_PIN", '{"magika": "1"}'),
+        ("MODEL_PIN", "[]"),
+        ("SHADOW_SHARE", '{"magika": 1.1}'),
+        ("SHADOW_SHARE", '{"magika": "0.1"}'),
+        ("SHADOW_SHARE", '{"other": 0.1}'),
+        ("RETRY_TIMEOUTS", "magika, other"),
+        ("PREDICT_LOG", "all"),
+        ("PREDICT_LOG_RATIO", "1.1"),
+        ("PREDICT_BYTES_MAX", "0"),
+        ("PREDICT_REQUESTS_MAX", "none"),
+        ("PREDICT_TIMEOUT_S", "0"),
+    ],
+)
+def test_what_has_no_meaning_is_refused_by_name(name, value):
+    with pytest.raises(SettingsError, match=name):
+        predict_settings(**{name: value})

@@ -66,3 +66,56 @@ def test_a_number_is_read_with_its_bound():
 def test_an_optional_setting_may_be_absent():
     assert variables.optional({}, "X") == ""
     assert variables.optional({"X": " y "}, "X") == "y"
+
+
+def test_shadow_runs_report_to_the_project_and_compare_as_the_manifest_does():
+    env = {
+        "GOOGLE_CLOUD_PROJECT": "demo",
+        "MODEL_ENDPOINTS": '{"magika": {}}',
+        "SHADOW_TOLERANCES": (
+            '{"magika": {"probs": {"absolute": 1, "relative": 0, "argmax_margin": 0}}}'
+        ),
+    }
+
+    found = settings.shadow_settings(env)
+
+    assert found.pubsub_url == "https://pubsub.googleapis.com"
+    assert found.topic == "projects/demo/topics/shadows"
+    assert found.tolerances["magika"]["probs"].argmax_margin == 0.0
+
+
+def test_shadow_runs_find_an_emulator_as_googles_libraries_do():
+    found = settings.shadow_settings({"PUBSUB_EMULATOR_HOST": "127.0.0.1:8085"})
+
+    assert (found.pubsub_url, found.topic) == ("http://127.0.0.1:8085", "")
+
+
+@pytest.mark.parametrize(
+    "told", ['{"magika": 1}', '{"magika": {"y": {}}}', '{"x": {}}']
+)
+def test_tolerances_that_are_none_name_their_setting(told):
+    env = {"MODEL_ENDPOINTS": '{"magika": {}}', "SHADOW_TOLERANCES": told}
+    with pytest.raises(SettingsError, match="SHADOW_TOLERANCES"):
+        settings.shadow_settings(env)
+
+
+def test_a_rollout_is_followed_where_a_root_is_trusted():
+    env = {
+        "TRUST_ROOT_FILE": "functions/root.json",
+        "BUNDLE_BUCKET": "bundles",
+        "STORAGE_EMULATOR_HOST": "127.0.0.1:4443/",
+    }
+
+    found = settings.rollout_source(env, ["magika"])
+
+    assert (found.url, found.bucket) == ("http://127.0.0.1:4443", "bundles")
+    assert (str(found.root_file), found.models) == ("functions/root.json", ("magika",))
+    del env["STORAGE_EMULATOR_HOST"]
+    found = settings.rollout_source(env, ["magika"])
+    assert found.url == "https://storage.googleapis.com"
+
+
+def test_without_a_root_no_rollout_is_followed_and_with_one_a_bucket_is_needed():
+    assert settings.rollout_source({"BUNDLE_BUCKET": "bundles"}, ["magika"]) is None
+    with pytest.raises(SettingsError, match="BUNDLE_BUCKET"):
+        settings.rollout_source({"TRUST_ROOT_FILE": "root.json"}, ["magika"])

@@ -31,15 +31,18 @@ CONTAINER = Path(__file__).with_name("doubling_container.py")
 class VertexStandIn:
     """Runs `local_cloud.vertex` with two empty endpoints."""
 
+    serving_command = f"{sys.executable} {CONTAINER}"
+
     def __init__(self, data):
         command = [sys.executable, "-m", "local_cloud.vertex", "--data", str(data)]
         flags = ["--endpoint", "1=candidate", "--endpoint", "2=serving"]
         flags += ["--project", PROJECT, "--location", REGION]
-        serving = ["--serving-command", f"{sys.executable} {CONTAINER}"]
+        serving = ["--serving-command", self.serving_command]
         self.process = subprocess.Popen(
             [*command, *flags, *serving], stdout=subprocess.PIPE, text=True
         )
-        self.url = re.search(r"http://\S+", self.process.stdout.readline())[0]
+        line = self.process.stdout.readline()
+        self.url, self.own_url = re.findall(r"http://\S+", line)
 
     def get(self, path):
         with urllib.request.urlopen(f"{self.url}/v1/{path}", timeout=5) as reply:

@@ -16,6 +16,7 @@ from functions.adapters.ledger import (
     releases,
     revocations,
     rollouts,
+    shadows,
     stalled,
     status,
 )
@@ -27,6 +28,7 @@ from functions.release.device_record import Revocation
 from functions.release.gate import RingCounts
 from functions.release.records import Change, NewRelease, ReleaseRecord
 from functions.release.rollout import RolloutRecord
+from functions.release.shadows import ShadowCounts, ShadowReport
 from packhorse.assignment import BundleRef
 from packhorse.names import Release
 from packhorse.report import Report
@@ -287,6 +289,20 @@ class Ledger:
         """Count the enrolled devices."""
         with self._database.read() as connection:
             return devices.fleet_size(connection)
+
+    # -- shadow runs --
+
+    def record_shadows(self, report: ShadowReport, *, at: datetime) -> bool:
+        """Add a report's sums, once; say whether it was new."""
+        with self._database.write() as connection:
+            return shadows.record(connection, report, at=at)
+
+    def shadow_counts(
+        self, live: Release, candidate: Release, *, since: datetime | None = None
+    ) -> ShadowCounts:
+        """Return what shadow runs found of a candidate, beside what is live."""
+        with self._database.read() as connection:
+            return shadows.counts(connection, live, candidate, since=since)
 
     # -- outbox and overview --
 

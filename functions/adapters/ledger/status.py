@@ -5,12 +5,13 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from functions.adapters.ledger import device_statuses, devices
+from functions.adapters.ledger import device_statuses, devices, shadows
 from functions.adapters.ledger.tables import OUTBOX, REFUSALS, RELEASES, ROLLOUTS
 
 RELEASES_MAX = 50
 REFUSALS_MAX = 20
 DEVICES_MAX = 200
+SHADOWS_MAX = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ def snapshot(connection: sa.Connection) -> dict[str, object]:
         "releases": _releases(connection),
         "rollouts": _rollouts(connection),
         "devices": _devices(connection),
+        "shadows": shadows.newest(connection, limit=SHADOWS_MAX),
         "refusals": _refusals(connection),
         "fleet_size": devices.fleet_size(connection),
         "pending_events": connection.execute(waiting).scalar_one(),

@@ -176,6 +176,32 @@ REPORTS = sa.Table(
     sa.Column("at", Instant, nullable=False),
 )
 
+# What shadow runs found, by the minute in which a process began to count.
+SHADOWS = sa.Table(
+    "shadows",
+    METADATA,
+    sa.Column("model", sa.String(_KEY), primary_key=True),
+    sa.Column("live", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("candidate", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("minute", Instant, primary_key=True),
+    sa.Column("agreed", sa.BigInteger, nullable=False),
+    sa.Column("differed", sa.BigInteger, nullable=False),
+    sa.Column("failed", sa.BigInteger, nullable=False),
+    sa.Column("timed", sa.BigInteger, nullable=False),
+    sa.Column("live_s", sa.Float, nullable=False),
+    sa.Column("shadow_s", sa.Float, nullable=False),
+    # In what one of them differed; empty while none did.
+    sa.Column("reason", Words, nullable=False),
+)
+
+# The messages that are counted there, for as long as Pub/Sub may send one again.
+SHADOW_MESSAGES = sa.Table(
+    "shadow_messages",
+    METADATA,
+    sa.Column("id", sa.String(_KEY), primary_key=True),
+    sa.Column("at", Instant, nullable=False, index=True),
+)
+
 REFUSALS = sa.Table(
     "refusals",
     METADATA,

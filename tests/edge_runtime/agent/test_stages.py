@@ -86,12 +86,6 @@ def test_a_slot_that_holds_another_release_is_installed_again(tools, deployment_
     assert "should hold magika@2, it holds magika@1" in outcome.reason
 
 
-def test_a_supervisor_that_is_away_is_waited_for(tools, deployment_of):
-    deployment = run_to(Stage.SWITCH, deployment_of(1), tools)
-    outcome = run_stage(deployment, tools)
-    assert (outcome.event, outcome.is_counted) == (Event.FAILED, True)
-
-
 def test_a_release_that_serves_already_needs_no_supervisor(tools, deployment_of):
     deployment = run_to(Stage.SWITCH, deployment_of(1), tools)
     tools.slots.activate(tools.slots.inactive())

@@ -70,10 +70,17 @@ def test_a_disk_that_is_full_at_the_switch_is_no_word_on_the_release(
     assert seen.exists()  # what the script before stopped goes on
 
 
-def test_a_supervisor_that_is_not_there_is_waited_for(tools, installed):
+def test_a_supervisor_that_is_not_there_is_waited_for(tools, installed, tmp_path):
+    seen = tmp_path / "seen"
+    site = site_settings({"PACKHORSE_BEFORE_SWITCH": f"/usr/bin/touch {seen}"})
+    tools = replace(tools, site=replace(tools.site, settings=site))
+
     outcome = run_stage(replace(installed, attempts=EXHAUSTED_AFTER - 1), tools)
-    assert (outcome.event, outcome.is_counted) == (Event.FAILED, False)
+
+    assert (outcome.event, outcome.wait) == (Event.WAITING, "supervisor")
+    assert not outcome.is_counted
     assert "no supervisor runs" in outcome.reason
+    assert not seen.exists()  # nothing was stopped for it
 
 
 def test_a_worker_that_is_not_ready_is_a_word_on_the_release(

@@ -70,7 +70,7 @@ def test_its_health_check_is_a_module_that_is_there(python, tmp_path):
     )
 
     assert done.returncode == 1
-    assert "gave no reply" in done.stderr
+    assert "no supervisor runs" in done.stderr
 
 
 def test_its_entry_point_is_the_programs_name():

@@ -5,11 +5,11 @@ from contextlib import suppress
 
 import numpy as np
 
-from edge_runtime.prediction_log.entry import Entry
 from edge_runtime.prediction_log.log import PredictionLog
 from edge_runtime.prediction_log.reader import LogReader
 from edge_runtime.prediction_log.writer import Pace
 from edge_runtime.settings.serve_settings import LogSettings
+from packhorse.inference.prediction import Entry
 
 QUICK = Pace(flush_s=0.05, retry_s=0.05, idle_s=0.05)
 ALL = LogSettings(1.0, "summary", 64 * 1024**2)

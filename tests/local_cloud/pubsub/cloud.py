@@ -1,10 +1,13 @@
 """One project on a Pub/Sub server, spoken to with Google's own client."""
 
+import os
 import uuid
 import warnings
 
+from google.auth.credentials import AnonymousCredentials
 from google.cloud import pubsub_v1
 from google.pubsub_v1 import PublisherClient as GapicPublisher
+from google.pubsub_v1.services.publisher.transports import PublisherRestTransport
 
 PULL_TIMEOUT_S = 10
 
@@ -47,6 +50,15 @@ class Cloud:
     def publish_messages(self, topic, *messages):
         """Publish by the plain call, which takes messages as they are."""
         GapicPublisher.publish(self.publisher, topic=topic, messages=messages)
+
+    def rest_publisher(self):
+        """Return Google's generated client that speaks REST."""
+        transport = PublisherRestTransport(
+            host=os.environ["PUBSUB_EMULATOR_HOST"],
+            credentials=AnonymousCredentials(),
+            url_scheme="http",
+        )
+        return GapicPublisher(transport=transport)
 
     def pull(self, subscription, limit=1, *, at_once=False):
         request = {"subscription": subscription, "max_messages": limit}

@@ -1,6 +1,8 @@
 """What Google's service does and its emulator does not, and what we refuse."""
 
 import itertools
+import json
+import socket
 
 import google.auth.jwt
 import pytest
@@ -246,6 +248,37 @@ def test_a_subscription_that_is_deleted_ends_its_streams(our_cloud):
 
     with pytest.raises(exceptions.NotFound):
         stream.result(timeout=20)
+
+
+@pytest.mark.parametrize(
+    ("asked", "status"),
+    [
+        (
+            b"POST /v1/projects/p/topics/t:publish HTTP/1.1\r\nContent-Length: 1\r\n",
+            400,
+        ),
+        (b"GET /v1/projects/p/topics/t HTTP/1.1\r\n", 404),
+        (b"POST /v1/projects/p/topics/t:publish HTTP/1.1\r\n", 400),
+    ],
+    ids=["no JSON", "not published", "no messages"],
+)
+def test_what_rest_cannot_do_here_is_refused_in_googles_form(our_server, asked, status):
+    with socket.create_connection(("127.0.0.1", our_server.port), timeout=10) as client:
+        client.sendall(asked + b"\r\n" + b"{" * (b"Length" in asked))
+        reply = client.recv(65536).decode()
+
+    head, _, body = reply.partition("\r\n\r\n")
+    assert head.startswith(f"HTTP/1.1 {status} ")
+    assert json.loads(body)["error"]["code"] == status
+
+
+def test_a_stranger_on_the_port_disturbs_nobody(our_server, our_cloud):
+    for strange in (b"", b"\0\0\0", b"GET / HTTP/1.1\r\n" + b"a" * 100_000):
+        with socket.create_connection(("127.0.0.1", our_server.port)) as client:
+            client.sendall(strange)
+
+    topic = our_cloud.topic()
+    assert our_cloud.publish(topic)
 
 
 def test_only_what_may_change_is_changed(our_cloud):

@@ -26,6 +26,28 @@ def test_a_published_message_is_pulled_and_gone_once_acknowledged(cloud):
     assert cloud.pull(subscription, at_once=True) == []
 
 
+def test_messages_are_published_over_rest_too_on_the_same_port(cloud):
+    topic = cloud.topic()
+    subscription = cloud.subscription(topic)
+    messages = [{"data": b"\x00one", "attributes": {"kind": "release"}}, {"data": b"2"}]
+    client = cloud.rest_publisher()
+
+    first = client.publish(topic=topic, messages=messages)
+    second = client.publish(topic=topic, messages=[{"data": b"3"}])
+
+    assert len({*first.message_ids, *second.message_ids}) == 3
+    received = cloud.pull(subscription, 3)
+    found = {each.message.data: dict(each.message.attributes) for each in received}
+    assert found == {b"\x00one": {"kind": "release"}, b"2": {}, b"3": {}}
+
+
+def test_a_topic_that_is_not_there_is_not_found_over_rest(cloud):
+    with pytest.raises(exceptions.NotFound):
+        cloud.rest_publisher().publish(
+            topic=cloud.topic_name("nobody"), messages=[{"data": b"lost"}]
+        )
+
+
 def test_every_subscription_gets_its_own_copy(cloud):
     topic = cloud.topic()
     first, second = cloud.subscription(topic, "first"), cloud.subscription(topic, "two")

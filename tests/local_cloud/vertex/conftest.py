@@ -46,7 +46,7 @@ class Vertex:
             text=True,
         )
         line = self.process.stdout.readline()
-        self.url = re.search(r"http://\S+", line)[0]
+        self.url, self.own_url = re.findall(r"http://\S+", line)
         options = ClientOptions(api_endpoint=self.url)
         options = {
             "client_options": options,
@@ -109,14 +109,27 @@ class Vertex:
         )
         return operation.result(timeout=timeout).deployed_model
 
-    def new_endpoint(self, name="magika"):
+    def new_endpoint(self, name="magika", **fields):
         operation = self.endpoints.create_endpoint(
-            parent=LOCATION, endpoint={"display_name": name}
+            parent=LOCATION, endpoint={"display_name": name, **fields}
         )
         return operation.result(timeout=WAIT_S).name
 
-    def raw_predict(self, endpoint, body=b"{}", **headers):
-        url = f"{self.url}/v1/{endpoint}:rawPredict"
+    def set_faults(self, *faults, seed=0):
+        document = {"seed": seed, "faults": faults}
+        reply = requests.put(f"{self.url}/_faults", json=document, timeout=WAIT_S)
+        reply.raise_for_status()
+
+    def faults(self):
+        return requests.get(f"{self.url}/_faults", timeout=WAIT_S).json()["faults"]
+
+    def seen(self, endpoint, verb="rawPredict"):
+        seen = requests.get(f"{self.url}/_seen", timeout=WAIT_S).json()
+        return seen[f"POST /v1/{endpoint}:{verb}"]
+
+    def raw_predict(self, endpoint, body=b"{}", *, is_own=False, **headers):
+        url = self.own_url if is_own else self.url
+        url = f"{url}/v1/{endpoint}:rawPredict"
         return requests.post(url, data=body, headers=headers, timeout=WAIT_S)
 
     def wait_for(self, operation):

@@ -52,6 +52,7 @@ class Serving(BaseHTTPRequestHandler):
 
 if os.environ.get("BROKEN"):
     sys.exit("cannot load the model")
+ThreadingHTTPServer.request_queue_size = 1024
 ThreadingHTTPServer(
     ("127.0.0.1", int(os.environ["AIP_HTTP_PORT"])), Serving
 ).serve_forever()

@@ -56,7 +56,7 @@ def test_a_reply_that_lacks_something_is_a_sentence(operator, server, words, ans
 
 def test_a_status_of_nonsense_is_shown_as_far_as_it_goes(operator, server):
     rows = [5, {"release": 7, "state": ["x"], "changed_at": "soon"}, {}]
-    names = ("releases", "rollouts", "devices", "refusals")
+    names = ("releases", "rollouts", "shadows", "devices", "refusals")
     server.on("GET", STATUS, reply(dict.fromkeys(names, rows)))
     assert operator.run("status").exit_code == 0
 
@@ -64,9 +64,10 @@ def test_a_status_of_nonsense_is_shown_as_far_as_it_goes(operator, server):
 def test_nothing_from_elsewhere_steers_the_terminal(operator, server):
     evil = "\x1b[2J\x9b\u202e[red]x[/red][/nonsense]"
     row = dict.fromkeys(
-        ("release", "state", "reason", "model", "device", "serving", "subject"), evil
+        ("release", "state", "reason", "model", "device", "serving", "subject", "live"),
+        evil,
     )
-    names = ("releases", "rollouts", "devices", "refusals", "history")
+    names = ("releases", "rollouts", "shadows", "devices", "refusals", "history")
     rows = {name: [row] for name in names}
     server.on("GET", STATUS, reply({**row, **rows}))
     server.on("GET", RELEASE, reply({**row, **rows}))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from functions.release.shadows import ShadowCounts, ShadowReport
 from packhorse.names import Release
 from packhorse.report import DeviceState, Report
 
@@ -44,6 +45,21 @@ def test_status_names_what_is_stable_and_what_is_on_its_way(operator, rolling):
     line = next(x for x in shown.splitlines() if f"{rolling}@1" in x)
     assert "stable" in line
     assert f"{rolling}@2" in shown
+
+
+def test_status_shows_what_shadow_runs_found(operator, rolling, cloud):
+    at = datetime.now(UTC)
+    counts = ShadowCounts(97, 3, 0, 100, 2.0, 2.5, "output 'y' differs")
+    report = ShadowReport(
+        "f" * 32, Release(rolling, 1), Release(rolling, 2), at, counts
+    )
+    cloud.ledger.record_shadows(report, at=at)
+
+    shown = operator.run("status").stdout
+
+    line = next(x for x in shown.splitlines() if f"{rolling}@2" in x and "97.0%" in x)
+    for word in (f"{rolling}@1", " 100 ", "x 1.25", "output 'y' differs"):
+        assert word in line
 
 
 def test_status_of_a_release_says_in_words_where_it_stands(operator, rolling):

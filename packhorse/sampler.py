@@ -10,11 +10,9 @@ kept stands for it too.
 """
 
 import math
-import random
-import time
 from collections.abc import Callable
 
-from edge_runtime.errors import SettingsError
+from packhorse.errors import MalformedError
 
 PAUSE_S = 0.1
 """From one that is kept to the next. Of a small model's predictions one costs 0.2 ms,
@@ -23,9 +21,6 @@ of pictures 1 ms, in this process or on its disk: ten a second are 1 % at most."
 _NEVER = 2**62
 """More requests than one process can ever see."""
 
-_KERNEL = random.SystemRandom()
-"""Processes that forked from one another draw apart from it."""
-
 
 class Sampler:
     """The decision of one process; on one thread.
@@ -33,26 +28,39 @@ class Sampler:
     Attributes:
         ratio: Share of the requests that were kept: the one that was kept last
             stands for 1 / `ratio`.
+        pause_s: From one that is kept to the next; who keeps long ones may set it.
     """
 
-    __slots__ = ("_clock", "_draw", "_gap", "_kept_s", "_passed", "_ratio", "ratio")
+    __slots__ = (
+        "_clock",
+        "_draw",
+        "_gap",
+        "_kept_s",
+        "_passed",
+        "_ratio",
+        "pause_s",
+        "ratio",
+    )
 
     def __init__(
         self,
         ratio: float,
-        draw: Callable[[], float] = _KERNEL.random,
-        clock: Callable[[], float] = time.monotonic,
+        draw: Callable[[], float],
+        clock: Callable[[], float],
     ) -> None:
         """Keep a share of `ratio`, in [0, 1], by numbers drawn from [0, 1).
+
+        Processes that forked from one another must draw apart.
 
         Where all are to be kept, there are no pauses.
 
         Raises:
-            SettingsError: `ratio` is no share.
+            MalformedError: `ratio` is no share.
         """
         if not 0.0 <= ratio <= 1.0:
-            raise SettingsError(f"a sampling ratio must lie in 0..1, not {ratio}")
+            raise MalformedError(f"a sampling ratio must lie in 0..1, not {ratio}")
         self.ratio = self._ratio = ratio
+        self.pause_s = PAUSE_S
         self._draw = draw
         self._clock = clock
         self._kept_s = -math.inf
@@ -70,7 +78,7 @@ class Sampler:
     def _is_time(self) -> bool:
         """Say whether one that was drawn is kept, and then for how many it stands."""
         now_s = self._clock()
-        if now_s - self._kept_s < PAUSE_S:
+        if now_s - self._kept_s < self.pause_s:
             self._passed += 1
             return False
         self.ratio = self._ratio / (1 + self._passed)

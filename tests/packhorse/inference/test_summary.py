@@ -4,7 +4,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from edge_runtime.prediction_log.summary import (
+from packhorse.inference.summary import (
     PIECE_ELEMENTS,
     SEEN_MAX_ELEMENTS,
     summarise,

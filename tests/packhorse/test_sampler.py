@@ -6,8 +6,8 @@ from itertools import count, pairwise
 
 import pytest
 
-from edge_runtime.errors import SettingsError
-from edge_runtime.prediction_log.sampler import PAUSE_S, Sampler
+from packhorse.errors import MalformedError
+from packhorse.sampler import PAUSE_S, Sampler
 
 
 def seconds(step=1):
@@ -55,13 +55,13 @@ def test_all_are_kept_and_none_is():
 
 @pytest.mark.parametrize("draw", [0.0, 1.0 - 2**-53])
 def test_the_least_and_the_greatest_draw_are_gaps_too(draw):
-    assert Sampler(1e-300, lambda: draw).wants() is (draw == 0.0)
+    assert Sampler(1e-300, lambda: draw, seconds()).wants() is (draw == 0.0)
 
 
 @pytest.mark.parametrize("ratio", [-0.1, 1.1, math.nan])
 def test_what_is_no_share_is_refused(ratio):
-    with pytest.raises(SettingsError, match="ratio"):
-        Sampler(ratio)
+    with pytest.raises(MalformedError, match="ratio"):
+        Sampler(ratio, random.random, seconds())
 
 
 def test_a_busy_server_keeps_no_more_than_ten_a_second():
@@ -88,6 +88,6 @@ def test_what_is_kept_stands_for_all_requests_however_many_came(step_s):
 
 
 def test_who_asks_for_all_gets_all_however_fast_they_come():
-    sampler = Sampler(1.0, clock=lambda: 0.0)
+    sampler = Sampler(1.0, random.random, lambda: 0.0)
     assert all(sampler.wants() for _ in range(1000))
     assert sampler.ratio == 1.0

@@ -1,0 +1,1 @@
+"""The prediction function beside what people write, in front of one upstream."""

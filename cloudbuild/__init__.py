@@ -1,0 +1,1 @@
+"""What builds and deploys the project on Google Cloud; nothing of it runs there."""

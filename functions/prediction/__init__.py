@@ -1,0 +1,1 @@
+"""The prediction function: its flow, and the pure rules of a proxy."""

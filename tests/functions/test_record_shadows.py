@@ -1,0 +1,37 @@
+"""What shadow runs found reaches the ledger, each message once."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from functions.release.shadows import ShadowCounts, ShadowReport, encode_shadow_report
+from packhorse.names import Release
+
+AT = datetime.now(UTC)
+ONE, TWO = Release("magika", 1), Release("magika", 2)
+COUNTS = ShadowCounts(9, 1, 2, 8, 0.5, 0.75, "it differs")
+BODY = encode_shadow_report(ShadowReport("a" * 32, ONE, TWO, AT, COUNTS))
+
+
+@pytest.fixture
+def take(push, ledger):
+    return lambda body: push("record_shadows", body)
+
+
+def test_a_message_that_comes_twice_is_counted_once(take, ledger):
+    assert [take(BODY).status_code for _ in range(2)] == [200, 200]
+
+    assert ledger.shadow_counts(ONE, TWO) == COUNTS
+
+
+def test_garbage_is_acknowledged(take, ledger):
+    assert take(b"garbage").status_code == 200
+    assert take(BODY.replace(b"magika@1", b"magika@2")).status_code == 200
+
+    assert ledger.snapshot_status()["shadows"] == []
+
+
+def test_a_database_that_is_away_keeps_the_message(push, monkeypatch):
+    monkeypatch.setenv("LEDGER_URL", "sqlite:////nowhere/ledger.db")
+
+    assert push("record_shadows", BODY).status_code == 503
