@@ -21,7 +21,7 @@ from functions.prediction.admission import Admission
 from functions.prediction.answered import Answered
 from functions.prediction.attempts import Attempts
 from functions.prediction.bodies import Bodies
-from functions.prediction.circuit import Circuits
+from functions.prediction.circuit import Circuits, Turn
 from functions.prediction.event_line import note_to
 from functions.prediction.expected import Expectations
 from functions.prediction.parts import Parts
@@ -82,8 +82,22 @@ def _attempts() -> Attempts:
         wiring.upstream(),
         wiring.bearer_token(),
         Budget(time.monotonic),
-        Circuits(time.monotonic),
+        Circuits(time.monotonic, tell=_tell_of_circuit),
     )
+
+
+def _tell_of_circuit(turn: Turn) -> None:
+    """Write the one line of a circuit that opened or closed."""
+    releases = wiring.deployed_releases()
+    fields = {
+        "severity": "WARNING" if turn.is_open else "NOTICE",
+        "endpoint": turn.endpoint,
+        "deployed_model_id": turn.deployed_id,
+        "release": releases.known(turn.endpoint, turn.deployed_id),
+        "reason": turn.why,
+    }
+    note = note_to(wiring.predictions().project)
+    note("circuit opened" if turn.is_open else "circuit closed", fields)
 
 
 def _expectations() -> Expectations:

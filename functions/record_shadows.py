@@ -10,19 +10,22 @@ import functions_framework
 
 from functions import replies, wiring
 from functions.events import Message
-from functions.release.shadows import decode_shadow_report
+from functions.release.shadows import dated, decode_shadow_report
 
 
 @functions_framework.cloud_event
 @replies.as_event
 def record_shadows(message: Message) -> None:
     """Take one message of the topic `shadows`."""
-    report = decode_shadow_report(message.data)
+    now = datetime.now(UTC)
+    report = dated(
+        decode_shadow_report(message.data), published_at=message.published_at, now=now
+    )
     replies.note(
         live=str(report.live),
         candidate=str(report.candidate),
         compared=report.counts.compared,
         differed=report.counts.differed,
     )
-    is_new = wiring.ledger().record_shadows(report, at=datetime.now(UTC))
+    is_new = wiring.ledger().record_shadows(report, at=now)
     replies.note(is_new=is_new)

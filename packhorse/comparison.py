@@ -1,7 +1,8 @@
-"""Compare outputs with those that they should be.
+"""Compare outputs with those that they should be, or with those of another release.
 
 Numbers are compared within a tolerance, everything else must be the same. What
-should be finite and is not never agrees.
+should be finite and is not never agrees. On live requests nobody knows the right
+answer: a better release has other scores, so there it counts who wins.
 """
 
 import math
@@ -56,6 +57,35 @@ def compare_outputs(
         if reason:
             reasons.append(reason)
     return Comparison(differences, "; ".join(reasons))
+
+
+def compare_live(
+    expected: Arrays, got: Arrays, tolerances: Mapping[str, Tolerance]
+) -> Comparison:
+    """Compare what two releases answered to one live request.
+
+    An output with a tolerance of its own is held to it, like a golden one. Without
+    one, scores agree where the same element wins in each row, and all else within
+    the default. Where both are the same NaN or infinity, they agree in that.
+
+    Args:
+        expected: What the live release answered, by name.
+        got: What the other one did.
+        tolerances: By output, as they hold on the machine that gave it.
+    """
+    differences: dict[str, float] = {}
+    reasons = []
+    for name, live in expected.items():
+        found = _compare_live(name, live, got.get(name), tolerances.get(name))
+        differences[name] = found[0]
+        if found[1]:
+            reasons.append(found[1])
+    return Comparison(differences, "; ".join(reasons))
+
+
+def are_scores(array: np.ndarray) -> bool:
+    """Say whether an output is rows of scores: floats, and two or more in a row."""
+    return is_float(array) and array.ndim > 1 and array.shape[-1] > 1
 
 
 def check_tolerances(
@@ -142,13 +172,55 @@ def _compare_numbers(
             f"{tolerance.absolute:g} and {tolerance.relative:g} of the golden value"
         )
     margin = tolerance.argmax_margin
-    if margin is not None and (flips := count_flips(golden, got, margin)):
-        return largest, (
-            f"output {name!r} has another greatest element in {flips} of "
-            f"{golden.size // golden.shape[-1]} rows, where the golden one led by "
-            f"more than {margin:g}"
-        )
+    if margin is not None:
+        return largest, _flipped(name, golden, got, margin)
     return largest, ""
+
+
+def _flipped(name: str, golden: np.ndarray, got: np.ndarray, margin: float) -> str:
+    """Say in how many rows another element wins; empty where in none."""
+    flips = count_flips(golden, got, margin)
+    if not flips:
+        return ""
+    return (
+        f"output {name!r} has another greatest element in {flips} of "
+        f"{golden.size // golden.shape[-1]} rows, where the golden one led by "
+        f"more than {margin:g}"
+    )
+
+
+def _compare_live(
+    name: str, live: np.ndarray, got: np.ndarray | None, tolerance: Tolerance | None
+) -> tuple[float, str]:
+    if got is None or got.shape != live.shape or not (is_float(live) and is_float(got)):
+        return _compare(name, live, got, tolerance or DEFAULT_TOLERANCE)
+    exact, other = live.astype(np.float64), got.astype(np.float64)
+    same = (exact == other) | (np.isnan(exact) & np.isnan(other))
+    gaps = same & ~np.isfinite(exact)
+    known, found = np.where(gaps, 0.0, exact), np.where(gaps, 0.0, other)
+    if tolerance is not None or not are_scores(live):
+        return _compare(name, known, found, tolerance or DEFAULT_TOLERANCE)
+    return _compare_winners(name, (exact, other), (known, found))
+
+
+def _compare_winners(
+    name: str,
+    scores: tuple[np.ndarray, np.ndarray],
+    finite: tuple[np.ndarray, np.ndarray],
+) -> tuple[float, str]:
+    """Compare scores by who wins in each row.
+
+    Args:
+        name: Of the output.
+        scores: The live ones, and the others.
+        finite: The same, 0 where both are the same and no number.
+    """
+    if not (is_finite(finite[0]) and is_finite(finite[1])):
+        return math.inf, f"output {name!r} is finite (no NaN or infinity) on one side"
+    largest = float(np.abs(finite[1] - finite[0]).max(initial=0.0))
+    # What is no number wins nowhere, and infinity where it stands.
+    live, got = (np.where(np.isnan(one), -np.inf, one) for one in scores)
+    return largest, _flipped(name, live, got, 0.0)
 
 
 def _compare_exactly(

@@ -29,7 +29,7 @@ REQUEST_S = 10.0
 PAUSE_S = 1.0
 PAUSE_MAX_S = 30.0
 """A good token has more than three minutes left when the first attempt fails."""
-FORGET_AGAIN_S = 5.0
+FORGET_AGAIN_S = 1.0
 """Upstream that refuses every token must not make us fetch one for each request."""
 _ENDLESS_S = 3600.0
 """A token without an end is rare, and is fetched again now and then."""
@@ -46,12 +46,13 @@ class BearerToken:
         Raises:
             UpstreamUnavailableError: There are none.
         """
-        try:
-            self._credentials, _ = google.auth.default(scopes=[_SCOPE])
-        except auth_errors.GoogleAuthError as error:
-            raise _no_credential(type(error).__name__) from None
         pool = urllib3.PoolManager(retries=False, headers={"User-Agent": "packhorse"})
         request = Request(pool)  # type: ignore[no-untyped-call]  # google-auth's
+        try:
+            # Without one, google-auth may load `requests`: a tenth of a start.
+            self._credentials, _ = google.auth.default([_SCOPE], request)
+        except auth_errors.GoogleAuthError as error:
+            raise _no_credential(type(error).__name__) from None
         self._ask = functools.partial(request, timeout=REQUEST_S)
         self._value = b""
         self._fresh_until = self._good_until = 0.0
@@ -59,16 +60,6 @@ class BearerToken:
         self._ask_again_at = self._forget_again_at = 0.0
         self._refreshing: asyncio.Task[None] | None = None
         self._failure = ""
-
-    def prepare(self) -> None:
-        """Fetch the first token, where no event loop runs yet.
-
-        Raises:
-            UpstreamUnavailableError: None is to be had now.
-        """
-        self._refresh()
-        if time.time() >= self._good_until:
-            raise _no_credential(self._failure)
 
     async def value(self) -> bytes:
         """Return `Bearer ...`, at once unless no token is good.
@@ -122,9 +113,10 @@ class BearerToken:
         self._credentials.apply(headers)  # type: ignore[no-untyped-call]  # google-auth's
         value = _authorization(headers)
         expiry = self._credentials.expiry
-        # A token without an end is rare, and is fetched again now and then.
         ends_at = (
-            expiry.replace(tzinfo=UTC).timestamp() if expiry else time.time() + 3600
+            expiry.replace(tzinfo=UTC).timestamp()
+            if expiry
+            else time.time() + _ENDLESS_S
         )
         self._pause_s = PAUSE_S
         self._ask_again_at = time.time() + PAUSE_S

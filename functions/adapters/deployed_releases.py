@@ -93,6 +93,14 @@ class DeployedReleases:
         """Say whether a release was deployed when we last asked; asks nothing."""
         return release in self._of(endpoint).releases.values()
 
+    def known(self, endpoint: str, deployed_model_id: str) -> str:
+        """Return the release that a deployed model is, if we know; asks nothing."""
+        return self._of(endpoint).releases.get(deployed_model_id, "")
+
+    def is_asking(self, endpoint: str) -> bool:
+        """Say whether what an endpoint serves is being asked just now."""
+        return self._of(endpoint).look is not None
+
     async def read(self, endpoint: str, *, deadline: float) -> Sequence[Deployed]:
         """Return what an endpoint serves, as it said at most `LOOK_AGAIN_S` ago.
 

@@ -1,19 +1,14 @@
-"""Send a prediction to a Vertex AI endpoint, byte for byte.
+"""Send a golden sample to a Vertex AI endpoint, byte for byte, and read the answer.
 
-`rawPredict` over REST on pooled connections: the Vertex SDK would cost seconds
-to import and milliseconds of CPU a request for what is a copy. Nothing is
-retried here, and an answer is handed on whatever its status.
+Blocking, for a function that proves parity and is called once for each release;
+the prediction function has a client of its own, `upstream/`. Nothing is retried
+here, and an answer is handed on whatever its status.
 
-Source: Vertex AI, `PredictionService.RawPredict`; headers of its answers:
-`X-Vertex-AI-Endpoint-Id`, `X-Vertex-AI-Deployed-Model-Id`.
+Source: Vertex AI, `PredictionService.RawPredict`
 """
 
-import json
-import threading
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 
 import google.auth
 import urllib3
@@ -24,18 +19,10 @@ from functions.errors import UpstreamRefusedError, UpstreamUnavailableError
 
 _NAME = "Vertex AI"
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
-_OK = 200
 CONNECT_TIMEOUT_S = 5.0
 """A region that takes no connection by then will not answer in time either."""
-READ_ENDPOINT_TIMEOUT_S = 5.0
-"""Only looks up a name for a header; a caller's answer waits for it."""
-LOOK_AGAIN_S = 3.0
-"""An unknown deployed model makes us ask again, but no more often than this."""
 ANSWER_MAX_BYTES = 16 * 1024**2
 """Above every limit of Vertex AI's, below a function's 32 MB."""
-ENDPOINT_MAX_BYTES = 1024**2
-CONNECTIONS = 128
-"""Above the function's concurrency, so that none waits or is thrown away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,24 +32,10 @@ class Answer:
     Attributes:
         status: Vertex AI's own, or the container's.
         body: As it came, at most `ANSWER_MAX_BYTES`.
-        content_type: As it came; empty when none did.
-        deployed_model_id: Which deployed model answered; empty when none did.
-        retry_after: As it came; empty when none did.
     """
 
     status: int
     body: bytes
-    content_type: str
-    deployed_model_id: str
-    retry_after: str
-
-
-@dataclass(slots=True)
-class _Names:
-    """What an endpoint's deployed models are called, and when we last asked."""
-
-    by_id: Mapping[str, str] = field(default_factory=dict)
-    asked_at: float = float("-inf")
 
 
 class RawPredict:
@@ -79,26 +52,16 @@ class RawPredict:
         """
         self._api_url = api_url
         self._pool = urllib3.PoolManager(
-            maxsize=CONNECTIONS, retries=False, headers={"User-Agent": "packhorse"}
+            retries=False, headers={"User-Agent": "packhorse"}
         )
         self._auth = Request(self._pool)  # type: ignore[no-untyped-call]  # google-auth's
-        self._names: dict[str, _Names] = {}
-        self._asking = threading.Lock()
         try:
             self._credentials, _ = google.auth.default(scopes=[_SCOPE])
         except auth_errors.GoogleAuthError as error:
-            raise UpstreamUnavailableError("no credential for Vertex AI") from error
+            raise UpstreamUnavailableError(f"no credential for {_NAME}") from error
         # A request must not wait for a token while the old one is still good.
         with suppress(AttributeError):
             self._credentials.with_non_blocking_refresh()  # type: ignore[no-untyped-call]  # google-auth's
-
-    def prepare(self) -> None:
-        """Fetch the first token, so that no request waits for it.
-
-        Raises:
-            UpstreamUnavailableError: None is to be had now.
-        """
-        self._authorisation("GET", self._api_url)
 
     def call(
         self, endpoint: str, body: bytes, *, content_type: str, timeout_s: float
@@ -116,116 +79,41 @@ class RawPredict:
             UpstreamRefusedError: It was longer than `ANSWER_MAX_BYTES`.
         """
         url = f"{self._api_url}/v1/{endpoint}:rawPredict"
-        headers = {"Content-Type": content_type}
-        with self._request(
-            "POST", url, headers=headers, body=body, timeout_s=timeout_s
-        ) as response:
-            return Answer(
-                status=response.status,
-                body=_read(response, ANSWER_MAX_BYTES),
-                content_type=response.headers.get("Content-Type", ""),
-                deployed_model_id=response.headers.get(
-                    "X-Vertex-AI-Deployed-Model-Id", ""
-                ),
-                retry_after=response.headers.get("Retry-After", ""),
-            )
-
-    def release_of(self, endpoint: str, deployed_model_id: str) -> str:
-        """Return the display name of a deployed model, `magika@2`.
-
-        Looked up once for each id, and for an unknown one again at most every
-        `LOOK_AGAIN_S` seconds.
-
-        Returns:
-            An empty string when nobody knows; a header is not worth an answer.
-        """
-        names = self._names.setdefault(endpoint, _Names())
-        if deployed_model_id not in names.by_id:
-            self._look(endpoint, names, deployed_model_id)
-        return names.by_id.get(deployed_model_id, "")
-
-    def read_releases(self, endpoint: str) -> tuple[str, ...]:
-        """Return the display names of all deployed models, in order.
-
-        Raises:
-            UpstreamUnavailableError: Not to be had now.
-        """
-        names = self._names.setdefault(endpoint, _Names())
-        self._look(endpoint, names, "")
-        if not names.by_id:
-            raise UpstreamUnavailableError("nothing is deployed, or Vertex AI is away")
-        return tuple(sorted(names.by_id.values()))
-
-    def _look(self, endpoint: str, names: _Names, deployed_model_id: str) -> None:
-        with self._asking:
-            is_recent = time.monotonic() - names.asked_at < LOOK_AGAIN_S
-            if is_recent or deployed_model_id in names.by_id:
-                return
-            names.asked_at = time.monotonic()
-            with suppress(UpstreamUnavailableError, UpstreamRefusedError):
-                names.by_id = self._ask(endpoint)
-
-    def _ask(self, endpoint: str) -> Mapping[str, str]:
-        url = f"{self._api_url}/v1/{endpoint}"
-        with self._request(
-            "GET", url, headers={}, timeout_s=READ_ENDPOINT_TIMEOUT_S
-        ) as response:
-            body = _read(response, ENDPOINT_MAX_BYTES)
-            if response.status != _OK:
-                raise UpstreamUnavailableError(f"{_NAME} answered {response.status}")
-        return _display_names(body)
-
-    @contextmanager
-    def _request(
-        self,
-        method: str,
-        url: str,
-        *,
-        headers: Mapping[str, str],
-        timeout_s: float,
-        body: bytes | None = None,
-    ) -> Iterator[urllib3.BaseHTTPResponse]:
-        authorised = {**headers, **self._authorisation(method, url)}
+        headers = {"Content-Type": content_type, **self._authorisation(url)}
         connect_s = min(CONNECT_TIMEOUT_S, timeout_s)
         try:
             response = self._pool.request(
-                method,
+                "POST",
                 url,
                 body=body,
-                headers=authorised,
+                headers=headers,
                 timeout=urllib3.Timeout(connect=connect_s, read=timeout_s),
                 redirect=False,
                 preload_content=False,
             )
             try:
-                yield response
+                return Answer(response.status, _read(response))
             finally:
                 response.release_conn()
         except urllib3.exceptions.HTTPError as error:
             raise UpstreamUnavailableError(f"{_NAME} gave no usable answer") from error
 
-    def _authorisation(self, method: str, url: str) -> dict[str, str]:
+    def _authorisation(self, url: str) -> dict[str, str]:
         headers: dict[str, str] = {}
         try:
             self._credentials.before_request(  # type: ignore[no-untyped-call]  # google-auth's
-                self._auth, method, url, headers
+                self._auth, "POST", url, headers
             )
         except auth_errors.GoogleAuthError as error:
             raise UpstreamUnavailableError(f"no credential for {_NAME}") from error
         return headers
 
 
-def _read(response: urllib3.BaseHTTPResponse, limit_bytes: int) -> bytes:
-    body = response.read(limit_bytes + 1, decode_content=False)
-    if len(body) > limit_bytes:
+def _read(response: urllib3.BaseHTTPResponse) -> bytes:
+    body = response.read(ANSWER_MAX_BYTES + 1, decode_content=False)
+    if len(body) > ANSWER_MAX_BYTES:
         response.close()
-        raise UpstreamRefusedError(f"{_NAME} answered more than {limit_bytes} bytes")
+        raise UpstreamRefusedError(
+            f"{_NAME} answered more than {ANSWER_MAX_BYTES} bytes"
+        )
     return body
-
-
-def _display_names(body: bytes) -> Mapping[str, str]:
-    try:
-        models = json.loads(body).get("deployedModels", [])
-        return {model["id"]: model["displayName"] for model in models}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UpstreamRefusedError(f"{_NAME} described no endpoint") from error

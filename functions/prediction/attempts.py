@@ -24,6 +24,7 @@ from functions.errors import (
     CloudError,
     LateAnswerError,
     NotSentError,
+    UpstreamRefusedError,
 )
 from functions.prediction.circuit import Circuits, Permit
 from functions.prediction.retries import (
@@ -38,6 +39,8 @@ from functions.setting_values import EndpointSettings
 
 _UNAUTHORISED = 401
 _MODEL_ID = "x-vertex-ai-deployed-model-id"
+_MODEL_ID_MAX = 256
+"""Characters; Vertex AI's have 20, and more of it would stand in each line of log."""
 
 
 @dataclass(slots=True)
@@ -69,7 +72,7 @@ class Outcome:
     @property
     def deployed_model_id(self) -> str:
         """Who answered; empty where the answer does not say."""
-        return self.answer.headers.get(_MODEL_ID, "")
+        return _deployed_model_id(self.answer)
 
 
 @dataclass(slots=True)
@@ -154,6 +157,7 @@ class Attempts:
             BrokenAnswerError: What it answered is no answer.
             LateAnswerError: It did not answer in time.
             UpstreamUnavailableError: There is no token.
+            UpstreamRefusedError: Vertex AI takes none of our tokens.
         """
         call = _Call(
             endpoint,
@@ -207,17 +211,24 @@ class Attempts:
         return chosen_s
 
     async def _authorised(self, call: _Call, permit: Permit) -> Answer:
-        """Send a request, and once more where only its token was wrong."""
+        """Send a request, and once more where only its token was wrong.
+
+        Raises:
+            UpstreamRefusedError: A new one is wrong too. Passed on, the 401 would
+                be taken for a word on the caller's own token.
+        """
         token = await self._token_until(call.deadline)
         answer = await self._send(call, permit, token)
-        if answer.status != _UNAUTHORISED:
+        if not _is_about_token(answer):
             return answer
         self._token.forget(token)
         new_token = await self._token_until(call.deadline)
-        if new_token == token:
-            # It is new already: another one would be refused like it.
-            return answer
-        return await self._send(call, permit, new_token)
+        if new_token != token:
+            answer = await self._send(call, permit, new_token)
+        # Else it is new already: another one would be refused like it.
+        if _is_about_token(answer):
+            raise UpstreamRefusedError("Vertex AI refused this function's credentials")
+        return answer
 
     async def _token_until(self, deadline: float) -> bytes:
         try:
@@ -248,8 +259,17 @@ class Attempts:
             raise
         finally:
             call.spent.upstream_s = time.perf_counter() - begun
-        permit.answered(answer.status, answer.headers.get(_MODEL_ID, ""))
+        permit.answered(answer.status, _deployed_model_id(answer))
         return answer
+
+
+def _deployed_model_id(answer: Answer) -> str:
+    return answer.headers.get(_MODEL_ID, "")[:_MODEL_ID_MAX]
+
+
+def _is_about_token(answer: Answer) -> bool:
+    """Say whether Vertex AI refuses our token; a deployed model's 401 is its own."""
+    return answer.status == _UNAUTHORISED and _MODEL_ID not in answer.headers
 
 
 @functools.lru_cache(maxsize=64)

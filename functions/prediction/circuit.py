@@ -21,8 +21,11 @@ Source: Nygard, "Release It!", "Circuit Breaker"; Page, "Continuous Inspection
 Schemes" (the score)
 """
 
+import functools
 import random
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
 
 from functions.errors import CircuitOpenError
 from functions.prediction.circuit_state import Circuit, Probes
@@ -46,13 +49,33 @@ _ALMOST = 0.99
 """Of an endpoint's whole time; some was spent before the try."""
 
 
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A circuit opened, or closed.
+
+    Attributes:
+        deployed_id: Whose circuit; empty for the endpoint's own.
+        why: What the last request met; empty where it was answered well.
+    """
+
+    endpoint: str
+    deployed_id: str
+    why: str
+    is_open: bool
+
+
+class _Tell(Protocol):
+    def __call__(self, deployed_id: str, why: str, *, is_open: bool) -> None: ...
+
+
 class _Endpoint:
     """The circuits of one endpoint."""
 
-    __slots__ = ("_models", "_own", "last", "probes", "usual_s")
+    __slots__ = ("_models", "_own", "_tell", "last", "probes", "usual_s")
 
-    def __init__(self, draw: Callable[[], float]) -> None:
+    def __init__(self, draw: Callable[[], float], tell: "_Tell") -> None:
         """Begin with all well."""
+        self._tell = tell
         self.probes = Probes(draw)
         self.last = 0
         self._own = Circuit()
@@ -70,23 +93,29 @@ class _Endpoint:
         ]
         return bool(lately) and all(lately)
 
-    def note_model(
-        self, deployed_id: str, began: int, now: float, *, is_failure: bool
-    ) -> None:
+    def note_model(self, deployed_id: str, began: int, now: float, why: str) -> None:
         """Take an answer of a deployed model into account.
 
         That it came at all speaks for the endpoint.
         """
-        self.note(began, now, is_failure=False)
+        self.note(began, now, "")
         circuit = self._models.get(deployed_id) or self._begin(deployed_id)
         circuit.answered_at = now
-        if circuit.note(began, self.last, now, is_failure=is_failure):
-            self.probes.begin(now)
+        self._note(circuit, deployed_id, began, now, why)
 
-    def note(self, began: int, now: float, *, is_failure: bool) -> None:
+    def note(self, began: int, now: float, why: str) -> None:
         """Take into account what no deployed model answers for."""
-        if self._own.note(began, self.last, now, is_failure=is_failure):
+        self._note(self._own, "", began, now, why)
+
+    def _note(
+        self, circuit: Circuit, deployed_id: str, began: int, now: float, why: str
+    ) -> None:
+        """Take an outcome into account; `why` says what failed, if anything did."""
+        if not circuit.note(began, self.last, now, is_failure=bool(why)):
+            return
+        if circuit.is_open:
             self.probes.begin(now)
+        self._tell(deployed_id, why, is_open=circuit.is_open)
 
     def learn_usual(self, took_s: float) -> None:
         """Remember how long an answer took."""
@@ -144,13 +173,11 @@ class Permit:
         now = self._clock()
         if status < _SERVER_ERROR:
             self._endpoint.learn_usual(now - self._began_at)
-        is_failure = status in _FAILURES
+        why = f"it answered {status}" if status in _FAILURES else ""
         if deployed_id:
-            self._endpoint.note_model(
-                deployed_id, self._began, now, is_failure=is_failure
-            )
+            self._endpoint.note_model(deployed_id, self._began, now, why)
         else:
-            self._endpoint.note(self._began, now, is_failure=is_failure)
+            self._endpoint.note(self._began, now, why)
 
     def was_late(self, allowed_s: float, limit_s: float) -> None:
         """Note that no answer came in time.
@@ -160,11 +187,11 @@ class Permit:
             limit_s: The time that the endpoint may take.
         """
         if self._endpoint.had_time(allowed_s, limit_s):
-            self.failed()
+            self._endpoint.note(self._began, self._clock(), "it did not answer in time")
 
     def failed(self) -> None:
         """Note that no answer came, or none that is one."""
-        self._endpoint.note(self._began, self._clock(), is_failure=True)
+        self._endpoint.note(self._began, self._clock(), "it gave no answer")
 
     def close(self) -> None:
         """Let another probe go in this one's place."""
@@ -176,16 +203,21 @@ class Circuits:
     """The circuits of every endpoint; one for the process."""
 
     def __init__(
-        self, clock: Callable[[], float], draw: Callable[[], float] = random.random
+        self,
+        clock: Callable[[], float],
+        draw: Callable[[], float] = random.random,
+        tell: Callable[[Turn], None] | None = None,
     ) -> None:
         """Begin with all well.
 
         Args:
             clock: Seconds that never go back.
             draw: Gives random numbers in [0, 1).
+            tell: Is told of each circuit that opens or closes.
         """
         self._clock = clock
         self._draw = draw
+        self._tell = tell
         self._endpoints: dict[str, _Endpoint] = {}
 
     def shut_for_s(self, endpoint: str) -> float:
@@ -213,10 +245,17 @@ class Circuits:
         found = self._endpoints.get(endpoint)
         if found is None:
             # Endpoints are those of the settings, so there are never many.
-            found = self._endpoints[endpoint] = _Endpoint(self._draw)
+            told = functools.partial(self._turned, endpoint)
+            found = self._endpoints[endpoint] = _Endpoint(self._draw, told)
         now = self._clock()
         era = found.probes.take(now) if found.is_shut(now) else None
         return Permit(found, self._clock, era)
+
+    def _turned(
+        self, endpoint: str, deployed_id: str, why: str, *, is_open: bool
+    ) -> None:
+        if self._tell is not None:
+            self._tell(Turn(endpoint, deployed_id, why, is_open=is_open))
 
     def usual_s(self, endpoint: str) -> float:
         """Return how long an endpoint's answers take; 0 before the first."""

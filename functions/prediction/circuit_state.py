@@ -27,7 +27,7 @@ class Circuit:
         self._since = 0
 
     def note(self, began: int, last: int, now: float, *, is_failure: bool) -> bool:
-        """Take one outcome into account, and say whether this opened the circuit.
+        """Take one outcome into account, and say whether this opened or closed it.
 
         Args:
             began: The number of the request.
@@ -39,9 +39,10 @@ class Circuit:
             # It began before the last change, and says nothing of what is now.
             return False
         if self.is_open:
-            if not is_failure:
-                self._turn(last, is_open=False)
-            return False
+            if is_failure:
+                return False
+            self._turn(last, is_open=False)
+            return True
         self.score = max(0.0, self.score - (now - self._scored_at))
         self.score = max(0.0, self.score + (1 if is_failure else -1))
         self._scored_at = now

@@ -17,6 +17,7 @@ Extension"; edge_runtime/http/envelope.py; packhorse/inference/parameters.py
 import json
 import math
 import re
+from collections.abc import Mapping
 
 from packhorse.errors import MalformedError
 
@@ -65,6 +66,18 @@ def caller_timeout_s(
     ):
         asked += _asked_in(body, end)
     return min(asked)
+
+
+def header_timeout_s(headers: Mapping[bytes, bytes], *, limit_s: float) -> float:
+    """Return what a request's head and the endpoint allow, before a body is here.
+
+    Raises:
+        MalformedError: The header says something that is no time.
+    """
+    header = headers.get(b"x-request-timeout")
+    if header is None:
+        return limit_s
+    return min(limit_s, _seconds(header.decode("latin-1")))
 
 
 def _seconds(text: str) -> float:

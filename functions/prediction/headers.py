@@ -21,7 +21,7 @@ JSON = "application/json"
 _BINARY = "application/vnd.vertex-ai-triton.binary+json;json-header-size="
 _OCTETS = b"application/octet-stream"
 _SIZE = re.compile(rb"[0-9]{1,9}")
-_UPSTREAM_SIZE = re.compile(r"json-header-size=([0-9]{1,9})")
+_UPSTREAM_SIZE = re.compile(r"json-header-size=([0-9]{1,9})(?![0-9])")
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _TRACEPARENT = re.compile(
     rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})"
@@ -96,11 +96,17 @@ def upstream_type(headers: Mapping[bytes, bytes], size: int | None) -> str:
     return headers.get(b"content-type", b"application/json").decode("latin-1")
 
 
-def answer_headers(came: Mapping[str, str]) -> list[Raw]:
-    """Tell the caller what the body is that came from upstream, and when to retry."""
+def answer_headers(came: Mapping[str, str], length: int) -> list[Raw]:
+    """Tell the caller what the body is that came from upstream, and when to retry.
+
+    Args:
+        came: Upstream's, names in lower case.
+        length: Of the body: a JSON part that would be longer is none.
+    """
     content_type = came.get("content-type", JSON)
     headers = [(b"content-type", content_type.encode("latin-1"))]
-    if match := _UPSTREAM_SIZE.search(content_type):
+    match = _UPSTREAM_SIZE.search(content_type)
+    if match and int(match.group(1)) <= length:
         headers = [
             (b"content-type", _OCTETS),
             (b"inference-header-content-length", match.group(1).encode()),

@@ -1,5 +1,6 @@
 """Ask a model for one prediction, and say which release it came from."""
 
+import asyncio
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
@@ -15,7 +16,7 @@ from functions.errors import (
 )
 from functions.prediction import headers as translated
 from functions.prediction.attempts import Outcome, Spent
-from functions.prediction.deadline import caller_timeout_s
+from functions.prediction.deadline import caller_timeout_s, header_timeout_s
 from functions.prediction.expected import Expected
 from functions.prediction.parts import Parts
 from functions.prediction.reply import Reply
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from functions.prediction.shadow_run import ShadowRun
 
 _ERROR = 400
+NAMED_S = 0.25
+"""For the name of a release that is only a header and a word in the log."""
 
 
 @dataclass(slots=True)
@@ -74,7 +77,7 @@ class Predictions:
             GoneError: The caller left before it had sent its body.
         """
         size = translated.json_size(asked.headers)
-        limit_s = _said_by_header(asked)
+        limit_s = header_timeout_s(asked.headers, limit_s=asked.model.serving.timeout_s)
         content = await self._read(asked, limit_s)
         if asked.route.kind is RouteKind.INFER:
             limit_s = caller_timeout_s(None, content, size, limit_s=limit_s)
@@ -109,11 +112,11 @@ class Predictions:
         run = self._begin_shadow(asked, body)
         try:
             outcome = await self._call(asked, body)
+            line.release = await self._release(asked, outcome, body.deadline)
         except BaseException:
             if run is not None:
                 run.forget()
             raise
-        line.release = await self._release(asked, outcome, body.deadline)
         self._log(asked, body, outcome.answer)
         if run is not None:
             run.compare_with(outcome.answer, line.release, outcome.upstream_s)
@@ -164,9 +167,15 @@ class Predictions:
         return outcome
 
     async def _release(self, asked: Asked, outcome: Outcome, deadline: float) -> str:
-        """Return the release that answered; empty where nobody knows."""
+        """Return the release that answered; empty where nobody knows.
+
+        Where nothing is decided by it, the answer does not wait for long; the look
+        goes on for those that come next.
+        """
         if not outcome.deployed_model_id:
             return ""
+        if not (asked.model.is_pin_enforced or asked.route.version):
+            deadline = min(deadline, asyncio.get_running_loop().time() + NAMED_S)
         begun = time.perf_counter()
         try:
             return await self._parts.releases.release_of(
@@ -189,7 +198,10 @@ class Predictions:
         expected = await self._parts.expectations.of(
             model.name, deadline=deadline, answered=line.release
         )
-        line.is_unexpected = expected.is_unexpected(line.release)
+        line.is_unexpected = expected.is_unexpected(line.release) and not (
+            # Only not known yet.
+            line.release == "" and self._parts.releases.is_asking(model.serving.name)
+        )
         self._parts.answered.note(
             model.name, line.release, is_unexpected=line.is_unexpected
         )
@@ -234,15 +246,6 @@ def _outcome(answer: Answer | None) -> str:
     return "ok" if answer is not None and answer.status < _ERROR else "failed"
 
 
-def _said_by_header(asked: Asked) -> float:
-    """Return what the caller and the endpoint allow, before the body is here."""
-    limit_s = asked.model.serving.timeout_s
-    header = asked.headers.get(b"x-request-timeout")
-    if header is None:
-        return limit_s
-    return caller_timeout_s(header.decode("latin-1"), b"", None, limit_s=limit_s)
-
-
 def _release_asked(asked: Asked) -> str:
     return f"{asked.model.name}@{asked.route.version[:20]}"
 
@@ -256,7 +259,7 @@ def _not_to_answer(release: str, expected: Expected) -> str:
 
 
 def _passed_on(answer: Answer, release: str) -> Reply:
-    headers = translated.answer_headers(answer.headers)
+    headers = translated.answer_headers(answer.headers, len(answer.body))
     if release:
         headers.append((b"x-packhorse-release", release.encode("ascii")))
     return Reply(answer.status, answer.body, headers)

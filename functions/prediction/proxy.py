@@ -11,9 +11,11 @@ from contextlib import ExitStack
 
 from starlette.types import Receive, Scope, Send
 
-from functions.errors import CloudError, SlowBodyError, StoppingError
+from functions.errors import CloudError, LateAnswerError, SlowBodyError, StoppingError
 from functions.prediction.bodies import GoneError
+from functions.prediction.deadline import header_timeout_s
 from functions.prediction.descriptions import Descriptions, find_model
+from functions.prediction.event_line import event_line
 from functions.prediction.headers import read_trace, request_id
 from functions.prediction.parts import Parts
 from functions.prediction.predictions import Asked, Predictions
@@ -25,10 +27,12 @@ from functions.prediction.reply import (
     refusal_of,
 )
 from functions.prediction.request_line import RequestLine, render, write
-from functions.prediction.routes import ASKS_MODEL, find_route
+from functions.prediction.routes import ASKS_MODEL, Route, find_route
 from functions.prediction.underway import Visit
 from packhorse.errors import PackhorseError
 
+DESCRIBED_S = 30.0
+"""For whatever needs no model; several models are asked for one after the other."""
 _OK = 200
 _SERVER_ERROR = 500
 _GONE = 499
@@ -45,6 +49,7 @@ class Proxy:
     def __init__(self, parts: Parts) -> None:
         """Answer with these parts."""
         self._parts = parts
+        self._project = parts.settings.project
         self._descriptions = Descriptions(parts)
         self._predictions = Predictions(parts)
 
@@ -64,7 +69,8 @@ class Proxy:
             # Before it is sent: afterwards a function may have no CPU.
             self._log(reply, line, latency_s=time.perf_counter() - begun)
             reply.headers.append((b"x-request-id", line.request_id.encode()))
-            await reply.send(send)
+            if not await reply.send(receive, send):
+                self._note_untaken(line)
 
     async def _reply(
         self,
@@ -98,17 +104,35 @@ class Proxy:
     ) -> Reply:
         route = find_route(line.method, line.path)
         if route.kind not in ASKS_MODEL:
-            return json_reply(_OK, await self._descriptions.tell(route))
+            limit_s = header_timeout_s(headers, limit_s=DESCRIBED_S)
+            document = await self._describe(route, visit.begun_at + limit_s)
+            return json_reply(_OK, document)
         model = find_model(self._parts.settings, route)
         line.model = model.name
         asked = Asked(model, route, headers, visit, line, held)
         return await self._predictions.predict(asked)
 
+    async def _describe(self, route: Route, deadline: float) -> object:
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await self._descriptions.tell(route)
+        except TimeoutError as error:
+            raise LateAnswerError("the time was over before all was known") from error
+
     def _log(self, reply: Reply, line: RequestLine, *, latency_s: float) -> None:
         line.status = reply.status
         line.answered_bytes = len(reply.body)
-        project = self._parts.settings.project
-        write(render(line, latency_s=latency_s, project=project))
+        write(render(line, latency_s=latency_s, project=self._project))
+
+    def _note_untaken(self, line: RequestLine) -> None:
+        """Say that the line of a request told of an answer that nobody took."""
+        fields = {
+            "severity": "WARNING",
+            "request_id": line.request_id,
+            "trace": line.trace.trace_id,
+            "answered_bytes": line.answered_bytes,
+        }
+        write(event_line("answer not taken", fields, project=self._project))
 
 
 class Unready:
@@ -120,12 +144,11 @@ class Unready:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Say that it is our fault, and log why."""
-        del receive
         line = RequestLine(scope["method"], scope["path"], request_id(None))
         line.outcome, line.reason = "crashed", self._reason
         line.status = _SERVER_ERROR
         write(render(line, latency_s=0.0, project=""))
-        await refusal(_SERVER_ERROR, OUR_FAULT).send(send)
+        await refusal(_SERVER_ERROR, OUR_FAULT).send(receive, send)
 
 
 def _reply_to_error(error: Exception, line: RequestLine) -> Reply:

@@ -3,20 +3,18 @@
 import json
 import math
 
-from starlette.types import Send
+from starlette.types import Receive, Send
 
 from functions import replies
 from functions.errors import MethodError
 from functions.prediction.headers import Raw
+from functions.prediction.sending import Sending, transport_of
 
 JSON_TYPE: Raw = (b"content-type", b"application/json")
 OUR_FAULT = "this is our fault; it is logged"
 _OUR_FAULT = 500
 _UNAVAILABLE = 503
 RETRY_AFTER_S = 1
-SLICE_BYTES = 1024**2
-"""What is handed over at once is held by the server until the caller has taken it,
-out of our sight."""
 
 
 class Reply:
@@ -34,23 +32,15 @@ class Reply:
         self.body = body
         self.headers = headers
 
-    async def send(self, send: Send) -> None:
-        """Send it; a long body only as fast as the caller takes it."""
-        body = self.body
-        length = (b"content-length", str(len(body)).encode())
-        await send(
-            {
-                "type": "http.response.start",
-                "status": self.status,
-                "headers": [*self.headers, length],
-            }
-        )
-        at = 0
-        while len(body) - at > SLICE_BYTES:
-            part = body[at : at + SLICE_BYTES]
-            await send({"type": "http.response.body", "body": part, "more_body": True})
-            at += SLICE_BYTES
-        await send({"type": "http.response.body", "body": body[at:]})
+    async def send(self, receive: Receive, send: Send) -> bool:
+        """Send it; a long body only as fast as the caller takes it.
+
+        Returns:
+            Whether the caller took it, as far as we know.
+        """
+        sending = Sending(send, transport_of(receive))
+        await sending.answer(self.status, self.headers, self.body)
+        return sending.is_taken
 
 
 def json_reply(status: int, document: object) -> Reply:

@@ -39,9 +39,6 @@ SAME_MAX = 8
 
 TOLD_EVERY_S = 30.0
 
-DRAIN_S = 7.0
-"""Of the ten seconds that a process has when it must end."""
-
 
 class Shadow:
     """Every run of this process; belongs to the running loop.
@@ -81,7 +78,6 @@ class Shadow:
         self._candidate: dict[str, str] = {}
         self._told: Mapping[str, int] = {}
         self._tell_at_s = 0.0
-        self._draining: asyncio.Task[None] | None = None
         self.counts: Counter[str] = Counter()
 
     def begin(
@@ -124,11 +120,6 @@ class Shadow:
             await asyncio.wait(waits, timeout=max(0.0, left_s / 2))
         if self._export is not None:
             await self._export.flush(deadline=deadline)
-
-    def begin_to_drain(self) -> None:
-        """Do so beside the last requests."""
-        deadline = self._loop.time() + DRAIN_S
-        self._draining = self._loop.create_task(self.drain(deadline=deadline))
 
     def _obstacle(self, request: Request) -> str:
         if self._loop.time() < self._paused_until_s.get(request.model, 0.0):

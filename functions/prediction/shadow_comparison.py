@@ -1,7 +1,7 @@
 """Compare the candidate's answer with the live one: by outputs, or else as it is.
 
-Ids, names and versions in an answer are no outputs. Where both answers say that
-something is no number, they agree in that.
+Ids, names and versions in an answer are no outputs. How outputs are compared that
+nobody named a tolerance for, says `packhorse/comparison.py`.
 
 Imports numpy: `shadow.py` imports this in a thread when the first is due.
 """
@@ -13,10 +13,10 @@ import numpy as np
 
 from functions.adapters.upstream.client import Answer
 from functions.prediction.body_tensors import decode_tensors
-from packhorse.comparison import compare_outputs, is_float
+from packhorse.comparison import compare_live
 from packhorse.errors import TensorError
 from packhorse.inference.signature import Arrays
-from packhorse.tolerance import Tolerance, tolerances_on
+from packhorse.tolerance import DEFAULT_TOLERANCE, Tolerance, tolerances_on
 
 ARCHITECTURE = "x86_64"
 """What Vertex AI's machines are; tolerances may name it."""
@@ -77,10 +77,9 @@ def compare_answers(
 def _compare(
     expected: Arrays, got: Arrays, tolerances: Mapping[str, Tolerance]
 ) -> Agreement:
-    alike = {name: _without_gaps(expected.get(name), a) for name, a in got.items()}
-    whole = {name: _filled(a, alike.get(name)) for name, a in expected.items()}
-    candidates = {name: _filled(a, alike[name]) for name, a in got.items()}
-    found = compare_outputs(whole, candidates, tolerances_on(ARCHITECTURE, tolerances))
+    named = tolerances_on(ARCHITECTURE, tolerances)
+    whole = [name for name, array in expected.items() if _are_whole(array, got, name)]
+    found = compare_live(expected, got, dict.fromkeys(whole, DEFAULT_TOLERANCE) | named)
     largest = max(found.largest_difference.values(), default=0.0)
     return Agreement(
         found.reason.replace("golden", "live")[:REASON_MAX],
@@ -88,20 +87,15 @@ def _compare(
     )
 
 
-def _without_gaps(live: np.ndarray | None, shadow: np.ndarray) -> np.ndarray | None:
-    """Mark where both are the same and no number; None where nothing is."""
-    if live is None or live.shape != shadow.shape:
-        return None
-    if not (is_float(live) and is_float(shadow)):
-        return None
-    live, shadow = live.astype(np.float64), shadow.astype(np.float64)
-    same = (live == shadow) | (np.isnan(live) & np.isnan(shadow))
-    gaps: np.ndarray = same & ~np.isfinite(live)
-    return gaps if gaps.any() else None
+def _are_whole(live: np.ndarray, answers: Arrays, name: str) -> bool:
+    """Say whether both are whole numbers in double precision: ids, and no scores.
 
-
-def _filled(array: np.ndarray, gaps: np.ndarray | None) -> np.ndarray:
-    return array if gaps is None else np.where(gaps, 0, array)
+    The JSON of predictions does not say which numbers are integers.
+    """
+    both = (live, answers.get(name, live))
+    return all(
+        one.dtype == np.float64 and bool((np.floor(one) == one).all()) for one in both
+    )
 
 
 def _outputs(answer: Answer) -> Arrays | None:

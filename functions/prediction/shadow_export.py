@@ -47,11 +47,23 @@ class ShadowExport:
         self._start(now_s + PUBLISH_S)
 
     async def flush(self, *, deadline: float) -> None:
-        """Report what there is, as this process ends."""
+        """Report what there is, as this process ends; never longer than that.
+
+        What is on its way, or was kept back, goes first.
+        """
         if self._task is not None:
-            await asyncio.wait([self._task])
-        if not self._sums.is_empty:
-            await asyncio.wait([self._start(deadline)])
+            await self._wait(self._task, deadline)
+        await self._report(deadline)
+        if not self._is_failing:
+            await self._report(deadline)
+
+    async def _report(self, deadline: float) -> None:
+        if self._task is None and not self._sums.is_empty:
+            await self._wait(self._start(deadline), deadline)
+
+    async def _wait(self, task: "asyncio.Task[None]", deadline: float) -> None:
+        left_s = deadline - self._loop.time()
+        await asyncio.wait([task], timeout=max(0.0, left_s))
 
     def _start(self, deadline: float) -> "asyncio.Task[None]":
         self._task = self._loop.create_task(self._send(deadline))

@@ -7,8 +7,8 @@ that carries them, and the limits; nothing here compares or counts by itself.
 Source: docs/protocol.md, 9.2 "Sums of shadow runs"
 """
 
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 from functions.errors import RolloutError
 from packhorse.errors import MalformedError
@@ -18,6 +18,13 @@ from packhorse.strict_json import Fields, decode_instant, decode_json, encode_js
 MESSAGE_MAX_BYTES = 4096
 REASON_MAX = 500
 FORMAT = 1
+COUNT_MAX = 10**9
+"""Of one message. Sums of as many messages as there may be fit in 63 bits."""
+TOOK_MAX_S = 7200.0
+"""One request, at most: no endpoint of Vertex AI has two hours."""
+AGE_MAX = timedelta(days=31)
+"""As long as Pub/Sub can keep a message. Its id is remembered for longer, so what
+is older than this would be counted twice."""
 _ID = "[0-9a-f]{32}"
 
 
@@ -98,9 +105,15 @@ class ShadowReport:
     counts: ShadowCounts
 
     def __post_init__(self) -> None:
-        """Refuse a release that was compared with itself, or another model's."""
+        """Refuse a release that was compared with itself, or another model's.
+
+        And times that no endpoint takes, one of which would decide for all.
+        """
         if self.live.model != self.candidate.model or self.live == self.candidate:
             raise MalformedError(f"{self.candidate} is no candidate beside {self.live}")
+        counts = self.counts
+        if max(counts.live_s, counts.shadow_s) > TOOK_MAX_S * counts.timed:
+            raise MalformedError(f"no {counts.timed} requests take so long: {counts}")
 
 
 def encode_shadow_report(report: ShadowReport) -> bytes:
@@ -140,10 +153,10 @@ def decode_shadow_report(body: bytes) -> ShadowReport:
         candidate=parse_release(fields.text("candidate")),
         since=decode_instant(fields.text("since", max_length=40), "'since'"),
         counts=ShadowCounts(
-            agreed=fields.integer("agreed"),
-            differed=fields.integer("differed"),
-            failed=fields.integer("failed"),
-            timed=fields.integer("timed"),
+            agreed=fields.integer("agreed", high=COUNT_MAX),
+            differed=fields.integer("differed", high=COUNT_MAX),
+            failed=fields.integer("failed", high=COUNT_MAX),
+            timed=fields.integer("timed", high=COUNT_MAX),
             live_s=fields.number("live_s"),
             shadow_s=fields.number("shadow_s"),
             reason=fields.text("reason", max_length=REASON_MAX),
@@ -151,6 +164,30 @@ def decode_shadow_report(body: bytes) -> ShadowReport:
     )
     fields.done()
     return report
+
+
+def dated(
+    report: ShadowReport, *, published_at: datetime, now: datetime
+) -> ShadowReport:
+    """Return the report as it counts, whatever its process's clock said.
+
+    A clock that is ahead would have its sums count for ever as found since a person
+    resumed the rollout.
+
+    Args:
+        report: As it came.
+        published_at: When Pub/Sub took it.
+        now: Ours.
+
+    Raises:
+        MalformedError: It is too old to tell whether it was counted.
+    """
+    since = min(report.since, published_at, now)
+    if now - since > AGE_MAX:
+        raise MalformedError(
+            f"a shadow report may be {AGE_MAX.days} days old, this one is of {since}"
+        )
+    return replace(report, since=since)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,23 @@
 """What shadow runs found reaches the ledger, each message once."""
 
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from functions.release.shadows import ShadowCounts, ShadowReport, encode_shadow_report
+from functions.release.shadows import (
+    NOTHING,
+    ShadowCounts,
+    ShadowReport,
+    encode_shadow_report,
+)
 from packhorse.names import Release
 
 AT = datetime.now(UTC)
 ONE, TWO = Release("magika", 1), Release("magika", 2)
 COUNTS = ShadowCounts(9, 1, 2, 8, 0.5, 0.75, "it differs")
-BODY = encode_shadow_report(ShadowReport("a" * 32, ONE, TWO, AT, COUNTS))
+REPORT = ShadowReport("a" * 32, ONE, TWO, AT, COUNTS)
+BODY = encode_shadow_report(REPORT)
 
 
 @pytest.fixture
@@ -22,6 +29,29 @@ def test_a_message_that_comes_twice_is_counted_once(take, ledger):
     assert [take(BODY).status_code for _ in range(2)] == [200, 200]
 
     assert ledger.shadow_counts(ONE, TWO) == COUNTS
+
+
+def test_a_process_whose_clock_is_ahead_does_not_count_for_ever(take, ledger):
+    ahead = replace(REPORT, since=AT + timedelta(days=36_500))
+    assert take(encode_shadow_report(ahead)).status_code == 200
+
+    assert ledger.shadow_counts(ONE, TWO) == COUNTS
+    later = datetime.now(UTC) + timedelta(minutes=1)
+    assert ledger.shadow_counts(ONE, TWO, since=later) == NOTHING
+
+
+def test_what_is_replayed_after_its_id_is_forgotten_is_not_counted(take, ledger):
+    old = replace(REPORT, since=AT - timedelta(days=40))
+    assert take(encode_shadow_report(old)).status_code == 200
+
+    assert ledger.shadow_counts(ONE, TWO) == NOTHING
+
+
+def test_who_is_not_pubsub_counts_nothing(push, ledger):
+    response = push("record_shadows", BODY, headers={"Authorization": "Bearer forged"})
+
+    assert response.status_code == 401
+    assert ledger.shadow_counts(ONE, TWO) == NOTHING
 
 
 def test_garbage_is_acknowledged(take, ledger):

@@ -5,7 +5,13 @@ import math
 import numpy as np
 import pytest
 
-from packhorse.comparison import check_tolerances, compare_outputs, count_flips
+from packhorse.comparison import (
+    are_scores,
+    check_tolerances,
+    compare_live,
+    compare_outputs,
+    count_flips,
+)
 from packhorse.errors import MalformedError
 from packhorse.inference.datatypes import numpy_type
 from packhorse.manifest import TensorSpec
@@ -126,3 +132,59 @@ def test_tolerances_that_make_no_sense_are_refused(name, tolerance, words):
 
 def test_tolerances_of_outputs_pass():
     check_tolerances({"y": Tolerance(0, 0, 0.1), "t": Tolerance(0, 0)}, OUTPUTS)
+
+
+def on_live_request(expected, got, tolerance=None):
+    tolerances = {"y": tolerance} if tolerance else {}
+    return compare_live({"y": np.asarray(expected)}, {"y": np.asarray(got)}, tolerances)
+
+
+def test_on_live_requests_the_winner_counts_where_no_tolerance_is_named():
+    live, same, other = [[0.1, 0.9]], [[0.4, 0.6]], [[0.6, 0.4]]
+
+    assert on_live_request(live, same).agrees
+    assert "greatest element" in on_live_request(live, other).reason
+    assert "differs by 0.3" in on_live_request(live, same, Tolerance(0.1, 0.0)).reason
+    wide = Tolerance(1.0, 0.0)
+    assert on_live_request(live, other, wide).agrees
+
+
+@pytest.mark.parametrize(
+    ("live", "got"),
+    [
+        ([0.1, 0.9], [0.4, 0.6]),
+        ([[0.1], [0.9]], [[0.4], [0.9]]),
+        ([[1, 9]], [[4, 6]]),
+        ([["a", "b"]], [["a", "c"]]),
+    ],
+    ids=["no rows", "one in a row", "integers", "text"],
+)
+def test_what_is_no_scores_is_compared_by_value_on_live_requests_too(live, got):
+    assert not are_scores(np.asarray(live))
+    assert not on_live_request(live, got).agrees
+    assert on_live_request(live, live).agrees
+
+
+def test_scores_of_another_shape_or_kind_do_not_agree():
+    live = [[0.1, 0.9]]
+    assert "shape" in on_live_request(live, [0.1, 0.9]).reason
+    assert not on_live_request(live, [["0.1", "0.9"]]).agrees
+    assert not on_live_request(live, [[0, 1]]).agrees
+    assert "missing" in compare_live({"y": np.asarray(live)}, {}, {}).reason
+
+
+@pytest.mark.parametrize(
+    ("live", "got", "is_alike"),
+    [
+        ([[math.nan, 0.9]], [[math.nan, 0.6]], True),
+        ([[math.nan, 0.9, 0.1]], [[math.nan, 0.1, 0.9]], False),
+        ([[-math.inf, -2.0, -1.0]], [[-math.inf, -1.0, -2.0]], False),
+        ([[0.1, 0.9]], [[math.nan, 0.9]], False),
+        ([[math.nan, 0.9]], [[0.1, 0.9]], False),
+        ([[0.1, math.inf]], [[0.1, -math.inf]], False),
+    ],
+)
+def test_live_scores_that_are_no_numbers_agree_with_the_same_ones_alone(
+    live, got, is_alike
+):
+    assert on_live_request(live, got).agrees is is_alike

@@ -15,7 +15,13 @@ import numpy as np
 from edge_runtime.agent.trial.race import Race, Run
 from edge_runtime.errors import ModelError, OverrunError
 from edge_runtime.live_requests import LiveRequest
-from packhorse.comparison import compare_outputs, count_flips, is_finite, is_float
+from packhorse.comparison import (
+    are_scores,
+    compare_outputs,
+    count_flips,
+    is_finite,
+    is_float,
+)
 from packhorse.inference.signature import Arrays
 from packhorse.shadow_limits import ShadowLimits
 from packhorse.tolerance import DEFAULT_TOLERANCE, Tolerance
@@ -128,12 +134,16 @@ class ShadowRun:
         return f" (output {name!r} differed on {times})"
 
     def _differs(self, name: str, expected: np.ndarray, got: Arrays) -> bool:
-        """Compare scores by who wins on the last axis, all else by its values."""
+        """Compare scores by who wins on the last axis, all else by its values.
+
+        The manifest's tolerances are for golden samples, where the right answer is
+        known: of scores they say here only how close two may be.
+        """
         array = got.get(name)
         if array is None or array.shape != expected.shape:
             return True
         tolerance = self._tolerances.get(name, DEFAULT_TOLERANCE)
-        if is_float(expected) and expected.ndim > 1 and expected.shape[-1] > 1:
+        if are_scores(expected):
             return count_flips(expected, array, tolerance.argmax_margin or 0.0) > 0
         comparison = compare_outputs({name: expected}, {name: array}, self._tolerances)
         return not comparison.agrees

@@ -5,12 +5,12 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from functions.adapters.ledger.database import insert_once
-from functions.adapters.ledger.tables import SHADOW_MESSAGES, SHADOWS
+from functions.adapters.ledger.tables import SHADOW_MESSAGES, SHADOWS, Words
 from functions.release.shadows import REASON_MAX, ShadowCounts, ShadowReport
 from packhorse.names import Release
 
 MESSAGES_KEPT = timedelta(days=32)
-"""Longer than Pub/Sub keeps a message that nobody acknowledges."""
+"""Longer than a report may be old that is counted."""
 
 SUMS_KEPT = timedelta(days=90)
 """Longer than any rollout takes."""
@@ -34,7 +34,8 @@ def record(connection: sa.Connection, report: ShadowReport, *, at: datetime) -> 
     if not insert_once(connection, SHADOWS, **key, **sums, reason=reason):
         here = [SHADOWS.c[name] == value for name, value in key.items()]
         added = {name: SHADOWS.c[name] + value for name, value in sums.items()}
-        first = sa.case((SHADOWS.c.reason == "", reason), else_=SHADOWS.c.reason)
+        words = sa.literal(reason, Words)
+        first = sa.case((SHADOWS.c.reason == "", words), else_=SHADOWS.c.reason)
         connection.execute(
             sa.update(SHADOWS).where(*here).values(**added, reason=first)
         )

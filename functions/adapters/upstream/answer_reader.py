@@ -19,7 +19,7 @@ HEAD_MAX_BYTES = 64 * 1024
 after chunks. Google's heads have about one kilobyte."""
 
 _LINE_END = b"\r\n"
-_FINAL = 200
+_STATUS_MIN, _FINAL, _STATUS_MAX = 100, 200, 599
 
 
 class AnswerReader:
@@ -112,6 +112,8 @@ class AnswerReader:
     def on_headers_complete(self) -> None:
         """Judge a head before its body comes."""
         self._status = self._parser.get_status_code()
+        if not _STATUS_MIN <= self._status <= _STATUS_MAX:
+            self._refuse(f"upstream answers with the status {self._status}")
         if self._status < _FINAL:
             return
         self._has_head = True

@@ -14,7 +14,12 @@ from functions.adapters.upstream.answer import Answer, Headers
 from functions.adapters.upstream.connection import Connection
 from functions.adapters.upstream.origin import Origin
 from functions.adapters.upstream.pool import Lane, Pool
-from functions.errors import BrokenAnswerError, LateAnswerError, NotSentError
+from functions.errors import (
+    BrokenAnswerError,
+    LateAnswerError,
+    NotSentError,
+    OverloadedError,
+)
 
 __all__ = ["Answer", "Headers", "Upstream"]
 
@@ -23,6 +28,8 @@ ANSWER_MAX_BYTES = 16 * 1024**2
 """Above every limit of Vertex AI's, below a function's 32 MB."""
 CONNECT_S = 5.0
 """A region that takes no connection by then will not answer in time either."""
+
+RETRY_AFTER_S = 1.0
 
 
 class Upstream:
@@ -79,6 +86,7 @@ class Upstream:
             NotSentError: Not one byte went out: no name, no connection, no TLS.
             BrokenAnswerError: The connection broke, or what came is no answer.
             LateAnswerError: The deadline passed, whatever was going on.
+            OverloadedError: It did while all connections were in use.
             MalformedError: A header or the path would break its line.
         """
         loop = asyncio.get_running_loop()
@@ -114,7 +122,11 @@ class Upstream:
             async with asyncio.timeout_at(deadline):
                 given = await self._pool.wait(lane)
         except TimeoutError as error:
-            raise LateAnswerError("no connection was free in time") from error
+            # Its own fault: whoever is asked was given nothing to be late with.
+            raise OverloadedError(
+                "too many requests wait for a connection here; ask again in a moment",
+                retry_after_s=RETRY_AFTER_S,
+            ) from error
         if given is not None and given.is_quiet():
             return given
         return await self._open(lane, deadline)

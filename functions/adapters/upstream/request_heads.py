@@ -11,7 +11,7 @@ from functions.adapters.upstream.origin import Origin
 from packhorse.errors import MalformedError
 
 TARGETS_MAX = 512
-"""Remembered; more come from no settings, and are then forgotten at once."""
+"""Remembered; settings name fewer. Beyond it all are forgotten at once."""
 
 
 class RequestHeads:
@@ -27,6 +27,10 @@ class RequestHeads:
             "Accept-Encoding: identity\r\n"
         ).encode("ascii")
         self._starts: dict[tuple[str, str], bytes] = {}
+
+    def __len__(self) -> int:
+        """Return how many targets are remembered."""
+        return len(self._starts)
 
     def render(self, method: str, path: str, headers: Headers, length: int) -> bytes:
         """Return the head of one request, with the empty line that ends it.

@@ -41,7 +41,10 @@ def read_request(connection):
     lengths = [int(line[15:]) for line in lines if line.startswith(b"content-length:")]
     body = bytearray()
     while len(body) < sum(lengths):
-        body += connection.recv(1 << 20)
+        piece = connection.recv(1 << 20)
+        if not piece:
+            return b"", b""
+        body += piece
     return head, bytes(body)
 
 

@@ -100,10 +100,7 @@ def clock(monkeypatch):
 
 
 def test_the_stand_in_for_google_gives_a_token(google_account):
-    token = BearerToken()
-    token.prepare()
-
-    value = asyncio.run(token.value())
+    value = asyncio.run(BearerToken().value())
 
     assert value.startswith(b"Bearer local.default@")
 
@@ -284,20 +281,6 @@ def test_many_refusals_of_one_token_cost_one_new_one(metadata):
 
     assert asyncio.run(play()) == b"Bearer t2"
     assert metadata.given == 2
-
-
-def test_the_first_token_can_be_had_before_any_loop_runs(metadata):
-    token = BearerToken()
-    token.prepare()
-    metadata.is_away = True
-
-    assert asyncio.run(token.value()) == b"Bearer t1"
-
-
-def test_a_first_token_that_is_not_to_be_had_is_no_secret(metadata):
-    metadata.is_away = True
-    with pytest.raises(UpstreamUnavailableError):
-        BearerToken().prepare()
 
 
 def test_without_a_credential_nothing_begins(tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 import pytest
 
 from functions.adapters.upstream.origin import Origin, parse_origin
+from functions.adapters.upstream.request_heads import TARGETS_MAX, RequestHeads
 from packhorse.errors import MalformedError
 
 
@@ -52,3 +53,14 @@ def test_what_is_no_origin_is_refused_and_not_repeated(url):
     with pytest.raises(MalformedError) as refusal:
         parse_origin(url)
     assert "secret" not in str(refusal.value)
+
+
+def test_heads_of_many_targets_are_not_all_remembered():
+    heads = RequestHeads(parse_origin("http://a"))
+    first = heads.render("GET", "/0", (), 0)
+    for number in range(2 * TARGETS_MAX):
+        assert f"GET /{number} HTTP".encode() in heads.render(
+            "GET", f"/{number}", (), 0
+        )
+        assert len(heads) <= TARGETS_MAX
+    assert heads.render("GET", "/0", (), 0) == first

@@ -49,6 +49,7 @@ class Endpoint:
         asked: The heads and bodies that came.
         published: Bodies that came to Pub/Sub.
         pubsub_status: What Pub/Sub answers.
+        pubsub_stalls: Pub/Sub answers once this is set; None for at once.
     """
 
     def __init__(self):
@@ -57,6 +58,7 @@ class Endpoint:
         self.asked = []
         self.published = []
         self.pubsub_status = 200
+        self.pubsub_stalls = None
         self._server = RawUpstream(self._serve)
         self.origin = self._server.origin
         self.url = f"http://127.0.0.1:{self._server.port}"
@@ -68,6 +70,8 @@ class Endpoint:
                 return
             if b":publish" in head:
                 self.published.append((head, body))
+                if self.pubsub_stalls is not None:
+                    self.pubsub_stalls.wait(WAIT_S)
                 send(connection, self.pubsub_status, b"{}")
             elif head.startswith(b"GET"):
                 send(connection, 200, self._description())

@@ -23,6 +23,7 @@ from functions.errors import (
     CircuitOpenError,
     LateAnswerError,
     NotSentError,
+    UpstreamRefusedError,
     UpstreamUnavailableError,
 )
 from functions.prediction.attempts import Attempts, Spent
@@ -286,15 +287,40 @@ def test_a_new_token_is_no_retry():
     assert play(script, scene) == (200, 4)
 
 
-def test_an_upstream_that_refuses_every_token_says_so_itself():
+def test_an_upstream_that_refuses_every_token_does_not_speak_of_the_callers():
     async def scene(caller, server):
-        outcomes = [await caller.ask() for _ in range(3)]
-        return [outcome.answer.status for outcome in outcomes], len(server.requests)
+        errors = [await caller.asks_in_vain(UpstreamRefusedError) for _ in range(3)]
+        return errors, caller.spent.tries, len(server.requests)
 
-    statuses, asked = play(ScriptedUpstream.saying(answer(401)), scene)
-    assert statuses == [401, 401, 401]
+    errors, tries, asked = play(ScriptedUpstream.saying(answer(401)), scene)
+    assert str(errors[0]) == "Vertex AI refused this function's credentials"
     # Only the first is worth a new token; see FORGET_AGAIN_S.
-    assert asked == 4
+    assert (tries, asked) == (1, 4)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_what_a_deployed_model_refuses_is_its_own_word(status):
+    async def scene(caller, server):
+        outcome = await caller.ask()
+        return outcome.answer.status, outcome.answer.body, len(server.requests)
+
+    refusal = answer(status, b"not you", x_vertex_ai_deployed_model_id="77")
+    assert play(ScriptedUpstream.saying(refusal), scene) == (status, b"not you", 1)
+
+
+def test_a_403_is_passed_on_whoever_said_it():
+    async def scene(caller, _):
+        return (await caller.ask()).answer.status
+
+    assert play(ScriptedUpstream.saying(answer(403)), scene) == 403
+
+
+def test_an_id_of_a_deployed_model_is_not_kept_longer_than_it_may_be():
+    async def scene(caller, _):
+        return (await caller.ask()).deployed_model_id
+
+    long = answer(200, x_vertex_ai_deployed_model_id="9" * 5000)
+    assert play(ScriptedUpstream.saying(long), scene) == "9" * 256
 
 
 def fetch_tokens_from(port, folder, patch):

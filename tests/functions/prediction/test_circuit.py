@@ -7,7 +7,13 @@ import tracemalloc
 import pytest
 
 from functions.errors import CircuitOpenError
-from functions.prediction.circuit import LATE_LEAST_S, LATELY_S, MODELS_MAX, Circuits
+from functions.prediction.circuit import (
+    LATE_LEAST_S,
+    LATELY_S,
+    MODELS_MAX,
+    Circuits,
+    Turn,
+)
 from functions.prediction.circuit_state import (
     OPENS_AT,
     PROBE_FIRST_S,
@@ -318,3 +324,47 @@ def test_models_that_come_and_go_leave_nothing_behind(traffic):
     grown_bytes, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert grown_bytes < 20_000
+
+
+class Told:
+    """Traffic whose circuits tell of each turn."""
+
+    def __init__(self):
+        self.traffic, self.turns = Traffic(), []
+        self.traffic.circuits = Circuits(
+            lambda: self.traffic.now, lambda: 0.5, self.turns.append
+        )
+
+
+@pytest.mark.parametrize("model", ["", "77"], ids=["endpoint", "model"])
+def test_a_circuit_tells_once_that_it_opened_and_once_that_it_closed(model):
+    told = Told()
+    traffic, turns = told.traffic, told.turns
+
+    traffic.ask_often(ENOUGH - 1, 503, model)
+    assert turns == []
+    traffic.ask(503, model)
+    traffic.wait_for_probe()
+    traffic.ask(502, model)
+    assert turns == [Turn(LINE, model, "it answered 503", is_open=True)]
+
+    traffic.wait_for_probe()
+    traffic.ask(200, model)
+    traffic.ask(200, model)
+    assert turns[1:] == [Turn(LINE, model, "", is_open=False)]
+
+
+def test_what_opened_a_circuit_is_said():
+    told = Told()
+    for number in range(ENOUGH):
+        permit = told.traffic.circuits.admit(LINE if number % 2 else OTHER)
+        permit.failed()
+        permit.close()
+    for _ in range(ENOUGH):
+        permit = told.traffic.circuits.admit(LINE)
+        permit.was_late(LIMIT_S, LIMIT_S)
+        permit.close()
+        if told.turns:
+            break
+
+    assert told.turns == [Turn(LINE, "", "it did not answer in time", is_open=True)]

@@ -100,9 +100,18 @@ def test_a_binary_answer_gets_the_protocols_header_back():
     kind = "application/vnd.vertex-ai-triton.binary+json;json-header-size=9"
     came = {"content-type": kind}
 
-    assert answer_headers(came) == [
+    assert answer_headers(came, 9) == [
         (b"content-type", b"application/octet-stream"),
         (b"inference-header-content-length", b"9"),
+    ]
+
+
+@pytest.mark.parametrize("size", ["10", "99999999999", "900000000000000000009"])
+def test_a_json_part_that_is_longer_than_its_body_is_none(size):
+    kind = f"application/vnd.vertex-ai-triton.binary+json;json-header-size={size}"
+
+    assert answer_headers({"content-type": kind}, 9) == [
+        (b"content-type", kind.encode())
     ]
 
 
@@ -115,7 +124,7 @@ def test_only_what_a_caller_needs_comes_back():
         "x-vertex-ai-endpoint-id": "1",
     }
 
-    assert answer_headers(came) == [
+    assert answer_headers(came, 9) == [
         (b"content-type", b"text/plain"),
         (b"retry-after", b"3"),
         (b"content-encoding", b"gzip"),
@@ -123,4 +132,4 @@ def test_only_what_a_caller_needs_comes_back():
 
 
 def test_an_answer_without_a_type_is_taken_for_json():
-    assert answer_headers({}) == [(b"content-type", b"application/json")]
+    assert answer_headers({}, 0) == [(b"content-type", b"application/json")]

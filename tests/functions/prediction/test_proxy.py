@@ -4,9 +4,12 @@ import asyncio
 import json
 from types import SimpleNamespace
 
+import pytest
+
 from functions.errors import SettingsError
 from functions.prediction.proxy import Proxy, Unready
-from functions.prediction.reply import SLICE_BYTES, Reply
+from functions.prediction.reply import Reply
+from functions.prediction.sending import PART_BYTES
 from functions.prediction.underway import Underway
 
 SCOPE = {
@@ -59,14 +62,34 @@ def test_a_crash_is_our_fault_and_its_place_is_logged(capfd):
     assert "descriptions.py" in line["where"][-1]
 
 
-def test_a_long_answer_is_handed_over_in_slices():
-    body = bytes(range(256)) * (2 * SLICE_BYTES // 256) + b"end"
+def sent_for(reply):
+    async def app(_scope, receive, send):
+        assert await reply.send(receive, send)
 
-    async def app(_scope, _receive, send):
-        await Reply(200, body, []).send(send)
+    return run(app)
 
-    start, *parts = run(app)
+
+def test_a_long_answer_is_handed_over_in_parts_and_the_last_is_waited_for():
+    body = bytes(range(256)) * (2 * PART_BYTES // 256) + b"end"
+
+    start, *parts = sent_for(Reply(200, body, []))
 
     assert (b"content-length", str(len(body)).encode()) in start["headers"]
-    assert [part.get("more_body", False) for part in parts] == [True, True, False]
+    assert [part["more_body"] for part in parts] == [True, True, True, False]
+    assert [len(part["body"]) for part in parts] == [PART_BYTES, PART_BYTES, 3, 0]
     assert b"".join(part["body"] for part in parts) == body
+
+
+@pytest.mark.parametrize(("status", "has_length"), [(200, 1), (204, 0), (304, 0)])
+def test_an_answer_that_never_has_a_body_says_no_length(status, has_length):
+    start, _ = sent_for(Reply(status, b"", []))
+
+    assert start["headers"] == [(b"content-length", b"0")] * has_length
+
+
+def test_a_fault_of_the_server_is_not_taken_for_a_caller_that_left():
+    async def send(_):
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        asyncio.run(Reply(200, b"", []).send(nothing_comes, send))

@@ -11,6 +11,7 @@ from packhorse.inference.v2 import InferRequest, encode_response
 from packhorse.tolerance import Tolerance
 
 SCORES = np.array([[0.1, 0.9]], np.float32)
+VALUES = np.array([0.1, 0.9], np.float32)
 BINARY = "application/vnd.vertex-ai-triton.binary+json;json-header-size="
 
 
@@ -40,9 +41,9 @@ def test_ids_and_versions_are_no_outputs():
 
 @pytest.mark.parametrize("is_binary", [False, True])
 def test_numbers_within_the_tolerance_of_the_golden_samples_agree(is_binary):
-    live = v2(is_binary=is_binary)
-    near = v2(SCORES + np.float32(5e-5), "2", is_binary=is_binary)
-    far = v2(SCORES + np.float32(5e-3), "2", is_binary=is_binary)
+    live = v2(VALUES, is_binary=is_binary)
+    near = v2(VALUES + np.float32(5e-5), "2", is_binary=is_binary)
+    far = v2(VALUES + np.float32(5e-3), "2", is_binary=is_binary)
 
     assert agrees(live, near)
     found = compare_answers(live, far, {})
@@ -72,9 +73,48 @@ def test_the_greatest_element_may_be_what_counts():
     assert "greatest element" in compare_answers(v2(), flipped, wins).reason
 
 
+@pytest.mark.parametrize("is_binary", [False, True])
+def test_scores_without_a_tolerance_agree_where_the_same_one_wins(is_binary):
+    live = v2(is_binary=is_binary)
+    trained_on = v2(np.array([[0.3, 0.7]], np.float32), "2", is_binary=is_binary)
+    other = v2(np.array([[0.6, 0.4]], np.float32), "2", is_binary=is_binary)
+
+    found = compare_answers(live, trained_on, {})
+    assert found.agrees
+    assert found.largest_difference == pytest.approx(0.2, rel=1e-3)
+    assert compare_answers(live, other, {}).reason == (
+        "output 'y' has another greatest element in 1 of 1 rows, where the live one "
+        "led by more than 0"
+    )
+
+
+def test_scores_with_a_tolerance_are_held_to_it():
+    trained_on = v2(np.array([[0.3, 0.7]], np.float32), "2")
+    assert not agrees(v2(), trained_on, {"y": Tolerance(0.1, 0.0)})
+    assert agrees(v2(), trained_on, {"other": Tolerance(0.1, 0.0)})
+
+
 def test_predictions_are_compared_as_numbers():
-    assert agrees(v1([[0.1, 0.9]]), v1([[0.10001, 0.9]]))
-    assert not agrees(v1([[0.1, 0.9]]), v1([[0.2, 0.8]]))
+    assert agrees(v1([0.1, 0.9]), v1([0.10001, 0.9]))
+    assert not agrees(v1([0.1, 0.9]), v1([0.2, 0.8]))
+
+
+def test_predictions_in_rows_are_scores():
+    assert agrees(v1([[0.1, 0.9], [0.7, 0.3]]), v1([[0.2, 0.8], [1, 0]]))
+    assert not agrees(v1([[0.1, 0.9], [0.7, 0.3]]), v1([[0.2, 0.8], [0, 1]]))
+    by_name = v1([{"label": "pdf", "scores": [0.1, 0.9]}])
+    assert agrees(by_name, v1([{"label": "pdf", "scores": [0.3, 0.7]}]))
+    assert not agrees(by_name, v1([{"label": "pdf", "scores": [0.7, 0.3]}]))
+
+
+def test_predictions_of_one_column_are_values():
+    assert not agrees(v1([[0.1], [0.9]]), v1([[0.2], [0.9]]))
+
+
+def test_whole_numbers_in_rows_of_predictions_are_no_scores():
+    assert agrees(v1([[101, 2023, 102]]), v1([[101, 2023, 102]]))
+    assert not agrees(v1([[101, 2023, 102]]), v1([[7, 2023, 102]]))
+    assert agrees(v1([[0, 1]]), v1([[0.4, 0.6]]))
 
 
 def test_predictions_of_one_output_have_the_only_tolerance_there_is():
@@ -112,6 +152,20 @@ def test_infinities_of_one_sign_agree():
     assert agrees(live, v2(np.array([np.inf, 1], np.float32), "2", is_binary=True))
     other = v2(np.array([-np.inf, 1], np.float32), "2", is_binary=True)
     assert not agrees(live, other)
+
+
+@pytest.mark.parametrize("gap", [np.nan, np.inf, -np.inf])
+def test_no_number_in_the_same_place_hides_no_other_winner(gap):
+    live = v2(np.array([[-3.0, -1.0, gap]], np.float32), is_binary=True)
+    same = v2(np.array([[-4.0, -1.5, gap]], np.float32), is_binary=True)
+    other = v2(np.array([[-1.0, -3.0, gap]], np.float32), is_binary=True)
+    broken = v2(np.array([[-3.0, np.nan, gap]], np.float32), is_binary=True)
+
+    assert agrees(live, same)
+    # Infinity wins in both, whatever the rest says.
+    assert agrees(live, other) == (gap == np.inf)
+    assert "one side" in compare_answers(live, broken, {}).reason
+    assert "one side" in compare_answers(broken, live, {}).reason
 
 
 def test_another_status_does_not_agree():

@@ -1,9 +1,14 @@
 """From a caller's request over the candidate's answer to the ledger's sums."""
 
 import json
+import signal
+import socket
+import time
 
 import pytest
 
+from functions.prediction.stopping import FINISH_S
+from functions.release.shadows import decode_shadow_report
 from packhorse.names import Release
 from tests.functions.prediction.whole_function import (
     ROWS,
@@ -11,7 +16,7 @@ from tests.functions.prediction.whole_function import (
     until,
     upstream_and_settings,
 )
-from tests.functions.vertex_stand_in import CANDIDATE
+from tests.functions.vertex_stand_in import CANDIDATE, SERVING
 
 ONE, TWO = Release("magika", 1), Release("magika", 2)
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -62,6 +67,42 @@ def test_what_shadow_runs_find_reaches_the_ledger(
     assert counts.latency_ratio > 0
 
 
+def end(function):
+    """Send SIGTERM; say how long it took to be gone."""
+    begun = time.monotonic()
+    function.process.send_signal(signal.SIGTERM)
+    function.process.wait(20)
+    return time.monotonic() - begun
+
+
+def test_an_idle_instance_that_must_end_loses_no_sums(cloud, topics, tmp_path):
+    with running(tmp_path) as function:
+        for _ in range(3):
+            assert function.predict().status == 200
+        until(lambda: len(events(function, "shadow done")) == 3)
+
+        took_s = end(function)
+
+    (body,) = topics.read("shadows")
+    assert decode_shadow_report(body).counts.agreed == 3
+    assert took_s < FINISH_S + 2
+
+
+def test_a_pubsub_that_stalls_does_not_keep_an_instance(cloud, monkeypatch, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as never_answers:
+        port = never_answers.getsockname()[1]
+        monkeypatch.setenv("PUBSUB_EMULATOR_HOST", f"127.0.0.1:{port}")
+        with running(tmp_path) as function:
+            assert function.predict().status == 200
+            until(lambda: events(function, "shadow done"))
+
+            took_s = end(function)
+
+        assert took_s < FINISH_S + 2
+        assert events(function, "shadow sums kept back")
+        assert function.process.returncode == 0
+
+
 def test_a_candidate_that_stalls_delays_no_caller(cloud, tmp_path):
     cloud.set_faults({"endpoint": CANDIDATE, "stall_s": 30})
 
@@ -70,6 +111,21 @@ def test_a_candidate_that_stalls_delays_no_caller(cloud, tmp_path):
         assert cloud.met() > 0
 
     assert max(took_s) < 1.0
+
+
+def test_a_caller_that_leaves_ends_its_run_too(cloud, monkeypatch, tmp_path):
+    """Even while the function looks up which release has answered."""
+    monkeypatch.setenv("MODEL_PIN", '{"magika": "magika@1"}')
+    monkeypatch.setenv("MODEL_PIN_ENFORCE", "1")
+    cloud.set_faults({"on": "reads", "endpoint": SERVING, "stall_s": 30})
+
+    with running(tmp_path) as function:
+        with pytest.raises(TimeoutError):
+            function.predict(limit_s=1.0)
+        (line,) = until(lambda: events(function, "shadow counts"), 5)
+
+    assert cloud.asked() == 1
+    assert line["counts"] == {"no_live_answer": 1}
 
 
 def test_the_inference_log_has_what_was_asked_and_answered(cloud, tmp_path):

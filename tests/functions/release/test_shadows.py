@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -12,12 +12,16 @@ from functions.errors import RolloutError
 from functions.release import rollout
 from functions.release.gate import shadow_obstacle
 from functions.release.shadows import (
+    AGE_MAX,
+    COUNT_MAX,
     MESSAGE_MAX_BYTES,
     NOTHING,
     REASON_MAX,
+    TOOK_MAX_S,
     ShadowCounts,
     ShadowGate,
     ShadowReport,
+    dated,
     decode_shadow_report,
     encode_shadow_report,
     shadow_objection,
@@ -75,6 +79,11 @@ def test_a_long_reason_is_cut_so_that_the_message_can_be_read(reason):
         {"timed": 101},
         {"live_s": -1},
         {"live_s": "1"},
+        {"agreed": 10**9 + 1},
+        {"failed": 2**53 - 1},
+        {"live_s": 1e308},
+        {"shadow_s": 90 * 7200.1},
+        {"timed": 0},
         {"other": 1},
     ],
     ids=str,
@@ -83,6 +92,31 @@ def test_what_is_no_report_is_refused(changes):
     document = json.loads(encode_shadow_report(REPORT)) | changes
     with pytest.raises(MalformedError):
         decode_shadow_report(json.dumps(document).encode())
+
+
+def test_a_clock_that_is_ahead_counts_as_when_the_message_came():
+    ahead = replace(REPORT, since=AT + timedelta(days=36_500))
+    late = AT + timedelta(hours=1)
+
+    assert dated(ahead, published_at=AT, now=late).since == AT
+    assert dated(ahead, published_at=late, now=AT).since == AT
+    assert dated(REPORT, published_at=late, now=late) == REPORT
+
+
+def test_what_is_so_old_that_its_id_may_be_forgotten_is_not_counted():
+    last = AT + AGE_MAX
+    assert dated(REPORT, published_at=last, now=last) == REPORT
+    with pytest.raises(MalformedError, match="31 days old"):
+        dated(REPORT, published_at=AT, now=last + timedelta(seconds=1))
+
+
+def test_the_longest_that_can_be_is_no_reason_to_stop():
+    most = ShadowCounts(COUNT_MAX, 0, 0, COUNT_MAX, 1e-6, TOOK_MAX_S * COUNT_MAX)
+    report = replace(REPORT, counts=most)
+
+    assert decode_shadow_report(encode_shadow_report(report)) == report
+    assert "times as long" in shadow_objection(most, GATE)
+    assert not shadow_objection(replace(most, live_s=0.0), GATE)
 
 
 def test_a_message_that_is_too_long_is_refused():

@@ -5,7 +5,12 @@ from datetime import timedelta
 
 import pytest
 
-from functions.release.shadows import NOTHING, ShadowCounts, ShadowReport
+from functions.release.shadows import (
+    COUNT_MAX,
+    NOTHING,
+    ShadowCounts,
+    ShadowReport,
+)
 from packhorse.names import Release
 
 ONE, TWO, THREE = (Release("magika", version) for version in (1, 2, 3))
@@ -38,6 +43,23 @@ def test_messages_add_up_within_a_minute_and_over_many(ledger, report, later):
     assert ledger.shadow_counts(ONE, TWO) == ShadowCounts(
         36, 4, 8, 32, 2.0, 3.0, "it differs"
     )
+
+
+def test_a_reason_that_no_database_can_keep_stops_nothing(ledger, report, now):
+    quiet = replace(COUNTS, reason="")
+    odd = replace(COUNTS, reason="a\0b\ud800c")
+    for number, counts in enumerate([quiet, odd, quiet]):
+        assert ledger.record_shadows(report(number, counts), at=now)
+
+    assert ledger.shadow_counts(ONE, TWO).reason == "a?b?c"
+
+
+def test_the_largest_sums_that_may_come_add_up(ledger, report, now):
+    most = ShadowCounts(COUNT_MAX, COUNT_MAX, COUNT_MAX, COUNT_MAX, 1e12, 1e12, "x")
+    for number in range(20):
+        assert ledger.record_shadows(report(number, most), at=now)
+
+    assert ledger.shadow_counts(ONE, TWO).compared == 40 * COUNT_MAX
 
 
 def test_each_pair_of_releases_has_sums_of_its_own(ledger, report, now):
