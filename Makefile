@@ -4,7 +4,7 @@
 #   make test        the tests
 #   make fuzz        an hour of wrong and odd requests against a gateway; FUZZ_S says how long
 #   make kills       every process killed at many moments of a release's life; an hour
-#   make crash       every kind of durable step of a gateway killed, failed and cut off; 30 minutes
+#   make crash       every kind of durable step of a gateway killed, failed and cut off; 20 minutes
 #   make bench-serving   our server and its peers in one ring; 20 minutes
 #   make bench-switch    what a switch costs under load, and how fast is the way back; 9 minutes
 #   make bench-predict   the prediction function and what people write instead; 7 minutes

