@@ -84,8 +84,9 @@ class Budget:
 
         Args:
             clock: Seconds that never go back.
-            ratio: Retries to requests of the last `WINDOW_S` seconds.
-            least: Retries in that time whatever the requests.
+            ratio: Retries to requests of the last `WINDOW_S` seconds, and of the
+                running one.
+            least: Retries in either time whatever the requests.
         """
         self._clock = clock
         self._ratio = ratio
@@ -99,10 +100,14 @@ class Budget:
         second[1] += 1
 
     def take_retry(self, endpoint: str) -> bool:
-        """Say whether one more retry may be made, and count it if so."""
+        """Say whether one more retry may be made, and count it if so.
+
+        What the good seconds before a storm allow is not spent in its first one.
+        """
         window, second = self._now(endpoint)
         allowed = max(self._least, math.floor(window.requests * self._ratio))
-        if window.retries >= allowed:
+        allowed_now = max(self._least, math.floor(second[1] * self._ratio))
+        if window.retries >= allowed or second[2] >= allowed_now:
             return False
         window.retries += 1
         second[2] += 1

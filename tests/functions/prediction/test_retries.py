@@ -72,6 +72,20 @@ def test_many_requests_allow_fewer_than_one_retry_in_ten(clock):
     assert take_all(budget) == 90
 
 
+def test_a_short_storm_after_good_seconds_sees_less_than_a_tenth_more(clock):
+    budget, rate_per_s = Budget(clock), 100
+    for _ in range(WINDOW_S):
+        note_requests(budget, rate_per_s)
+        clock.now += 1
+    seconds = 3
+    taken = 0
+    for _ in range(seconds):
+        note_requests(budget, rate_per_s)
+        taken += take_all(budget)
+        clock.now += 1
+    assert 0 < taken < seconds * rate_per_s * 0.1
+
+
 def test_what_was_not_taken_is_lost_with_its_window(clock):
     budget = Budget(clock)
     note_requests(budget, 1000)
