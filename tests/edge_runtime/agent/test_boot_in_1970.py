@@ -117,7 +117,8 @@ def test_a_gateway_in_1970_follows_the_cloud_over_tls(site):
         assert gateway.infer(1, 2, 3)[1] == "magika@2"
         with site.agent():
             wait_until(serves(gateway, "magika@1"), "release 1 serves again")
-            wait_until(lambda: site.states().count(DeviceState.SERVING) == 3, "told")
+            told = lambda: site.states().count(DeviceState.SERVING) == 3  # noqa: E731
+            wait_until(told, "told", most_s=90.0)
     log = site.log.read_text()
     assert '"event":"certificate_not_yet_valid"' in log
     assert "Warning" not in log
