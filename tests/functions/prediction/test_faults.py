@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from functions.adapters.bearer_token import FORGET_AGAIN_S
 from tests.functions.prediction.whole_function import (
     FOREIGN,
     ROWS,
@@ -218,8 +219,8 @@ def test_upstreams_own_words_and_headers_are_passed_on(function, upstream):
 
 
 def test_an_expired_token_is_renewed_and_the_caller_sees_nothing(function, upstream):
-    # A token is given up at most once a second; a test before may have done so.
-    time.sleep(1.1)
+    # A token is given up only so often, and a test before may have had one given up.
+    time.sleep(FORGET_AGAIN_S)
     upstream.set_faults({"says": "expired", "tokens": "seen"})
 
     assert function.predict(DEADLINE_S).status == 200
